@@ -1,0 +1,328 @@
+"""The policy as a frozen tree of small settings classes; defaults and meanings stand here, once.
+
+The reader fills it, `check --print` writes it, `schema` describes it. Relative paths in it are already absolute.
+A rule gets its own settings and nothing else.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from proxy.networks import NetworkSet
+from proxy.policy.values import (
+    Duration,
+    Endpoint,
+    EndpointValue,
+    Instant,
+    NetworksValue,
+    RateValue,
+    SelectorValue,
+    Size,
+    Stance,
+    StanceValue,
+    TargetValue,
+    TemplateValue,
+)
+from proxy.verdict import Mode
+
+
+class Settings(BaseModel):
+    """Frozen, strict about types, and deaf to unknown keys only by refusing them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+
+
+class SecretReference(Settings):
+    """One secret that is tried for a route, named by its id; the value lives in the environment or a file."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="its name in metrics, logs and commands")]
+    from_env: Annotated[str | None, Field(description="name of the environment variable that holds it")] = None
+    from_file: Annotated[str | None, Field(description="file that holds it; one newline at the end is not part of it")] = None
+    value: Annotated[str | None, Field(description="the secret itself: demo and tests, with allow_inline_secrets: true")] = None
+    not_before: Annotated[Instant | None, Field(description="not accepted before this moment")] = None
+    not_after: Annotated[Instant | None, Field(description="not accepted from this moment on")] = None
+    allow_weak: Annotated[bool, Field(description="accept fewer than 16 bytes, where the provider dictates it")] = False
+
+
+class SecretSource(Settings):
+    """Where a secret that is not a route's comes from (a token of the admin address, say)."""
+
+    from_env: str | None = None
+    from_file: str | None = None
+
+
+class ListenTls(Settings):
+    """TLS on the public listener. Swapped files are picked up; a mismatched pair keeps the old one."""
+
+    certificate: Annotated[str, Field(description="PEM file: the certificate and its chain")]
+    key: Annotated[str, Field(description="PEM file: the private key")]
+    minimum: Annotated[Literal["1.2", "1.3"], Field(description="lowest TLS version")] = "1.2"
+    client_ca: Annotated[str | None, Field(description="PEM file: authorities of client certificates (mutual TLS)")] = None
+    client_pins: Annotated[tuple[str, ...], Field(description="accepted client keys: sha256/BASE64 of the SPKI (RFC 7469)")] = ()
+
+
+class Listen(Settings):
+    """The public side."""
+
+    address: Annotated[EndpointValue, Field(description="host:port, [v6]:port or unix:/path")]
+    tls: Annotated[ListenTls | None, Field(description="absent: plain HTTP, for use behind a TLS terminator")] = None
+    proxy_protocol: Annotated[bool, Field(description="PROXY v1 and v2, required from trusted_proxies when true")] = False
+
+
+class Observe(Settings):
+    """The read-only address: /metrics /livez /readyz and the status page."""
+
+    address: EndpointValue = Endpoint("127.0.0.1", 9464)
+
+
+class Admin(Settings):
+    """The address of the switch, reload and revoke. A TCP address needs a token."""
+
+    address: EndpointValue = Endpoint("", 0, "run/admin.sock")
+    token: SecretSource | None = None
+
+
+class StoreSettings(Settings):
+    """Where replay claims are kept."""
+
+    url: Annotated[str, Field(pattern=r"^(memory:$|sqlite:.+|rediss?://.+)", description="memory: | sqlite:PATH")] = (
+        "sqlite:state/hookgate.db"
+    )
+
+
+class UpstreamSettings(Settings):
+    """The bot."""
+
+    url: Annotated[TargetValue, Field(description="http://HOST:PORT, https://HOST:PORT or unix:/PATH")]
+    timeout: Annotated[Duration, Field(description="from the first byte sent to the last byte received")] = 30.0
+    connect_timeout: Annotated[Duration, Field(description="to open a connection")] = 5.0
+    idle: Annotated[Duration, Field(description="how long an unused connection is kept; below the bot's own keep-alive")] = 4.0
+    connections: Annotated[int, Field(ge=1, le=10_000, description="open connections at most, per worker")] = 100
+    queue: Annotated[int, Field(ge=0, le=100_000, description="requests that may wait for a connection")] = 1000
+    ca_file: Annotated[str | None, Field(description="PEM file: authorities that vouch for the bot's certificate")] = None
+    pins: Annotated[tuple[str, ...], Field(description="accepted keys of the bot: sha256/BASE64 of the SPKI")] = ()
+
+
+class Limits(Settings):
+    """The walls: they hold in every mode."""
+
+    header_bytes: Annotated[Size, Field(description="sum of the request line and all header fields")] = 16 * 1024
+    header_count: Annotated[int, Field(ge=8, le=1000)] = 64
+    uri_bytes: Annotated[Size, Field(description="length of the request target")] = 4096
+    body_bytes: Annotated[Size, Field(description="largest body in any mode, whatever a route's size rule says")] = 32 * 1024**2
+    connections: Annotated[int, Field(ge=1, le=1_000_000, description="open connections at most, per worker")] = 4096
+    connections_per_client: Annotated[int, Field(ge=1, le=1_000_000, description="per peer that is no trusted proxy")] = 256
+    buffered_bytes: Annotated[Size, Field(description="bodies in memory at once, per worker")] = 64 * 1024**2
+    header_timeout: Annotated[Duration, Field(description="from the first byte of a request to the end of its head")] = 5.0
+    body_timeout: Annotated[Duration, Field(description="from the head to the last byte of the body")] = 15.0
+    body_idle_timeout: Annotated[Duration, Field(description="between two reads of a body")] = 5.0
+    body_rate: Annotated[Size, Field(description="bytes a second a body must bring, after two seconds")] = 512
+    idle_timeout: Annotated[
+        Duration, Field(description="an unused connection of a sender; above the idle time of what is in front")
+    ] = 90.0
+    write_timeout: Annotated[Duration, Field(description="for the sender to take our answer")] = 10.0
+    answer_buffer: Annotated[Size, Field(description="a bot's answer is held whole up to here, and streamed above")] = 256 * 1024
+    drain_delay: Annotated[Duration, Field(description="after SIGTERM: not ready, still accepting")] = 0.0
+    drain_timeout: Annotated[Duration, Field(description="after that: for requests in flight to end")] = 25.0
+
+
+class Log(Settings):
+    """One JSON line an exchange on stdout."""
+
+    format: Literal["json"] = "json"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class AnswerSettings(Settings):
+    """How a rule's refusal is answered, where the usual status does not fit."""
+
+    status: Annotated[int | None, Field(ge=400, le=599, description="never 410")] = None
+    retry_after: Annotated[int | None, Field(ge=1, le=3600, description="seconds")] = None
+    acknowledge: Annotated[bool, Field(description="200 with an empty body: the sender stops, the update is quarantined")] = False
+
+
+class RuleSettings(Settings):
+    """What every rule takes."""
+
+    mode: Annotated[Mode, Field(strict=False, description="enforce | report | off; the milder of this and the route's wins")] = (
+        Mode.ENFORCE
+    )
+    answer: AnswerSettings = AnswerSettings()
+
+
+class TransportRule(RuleSettings):
+    """How the request came: TLS, client certificate."""
+
+    tls: Annotated[
+        Literal["required"] | None, Field(description="TLS here or, from a trusted proxy, X-Forwarded-Proto: https")
+    ] = None
+    client_certificate: Annotated[
+        Literal["required"] | None, Field(description="a verified one, and a pinned one where pins are given")
+    ] = None
+
+
+class IpRule(RuleSettings):
+    """Where it came from."""
+
+    allow: Annotated[
+        tuple[str, ...], Field(description="networks, addresses, or the name of a preset for its published ranges")
+    ] = ()
+    deny: Annotated[tuple[str, ...], Field(description="the same; wins over allow")] = ()
+
+
+class RateRule(RuleSettings):
+    """How often (GCRA). IPv6 clients count by /64."""
+
+    limit: RateValue
+    burst: Annotated[int, Field(ge=1, le=1_000_000, description="requests that may come at once")] = 1
+    per: Literal["client", "route"] = "client"
+
+
+class SizeRule(RuleSettings):
+    """How large."""
+
+    max: Annotated[Size, Field(description="bytes of the body as sent")] = 1024**2
+
+
+class ContentRule(RuleSettings):
+    """Of what type and coding. Empty means any."""
+
+    types: Annotated[tuple[str, ...], Field(description="media types, parameters aside: application/json")] = ()
+    encodings: Annotated[tuple[str, ...], Field(description="content codings; identity stands for none")] = ()
+
+
+class TokenSignature(RuleSettings):
+    """The plain secret in a header: it proves the sender, not the body."""
+
+    scheme: Literal["token"]
+    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")]
+    prefix: Annotated[str, Field(description="text before the token, as in 'Bearer '")] = ""
+    when_missing: Annotated[
+        Literal["refuse", "pass"], Field(description="pass: a missing header is neutral, a wrong one is refused")
+    ] = "refuse"
+
+
+class ListSyntax(Settings):
+    """A header that holds several items, some of them signatures."""
+
+    separator: Annotated[str, Field(min_length=1, max_length=2, description="between items")]
+    pair: Annotated[str, Field(min_length=1, max_length=1, description="between an item's name and its value")]
+    key: Annotated[str, Field(description="name of the items that are signatures; all others are no candidates")]
+
+
+class HmacSignature(RuleSettings):
+    """An HMAC (RFC 2104) over a template of the request's bytes."""
+
+    scheme: Literal["hmac"]
+    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")]
+    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    prefix: Annotated[str, Field(description="text before each signature, as in 'sha256='")] = ""
+    encoding: Annotated[
+        Literal["hex", "hex-any-case", "base64", "base64url"],
+        Field(description="how the signature is written; hex is lower case, as every sender documents it"),
+    ] = "hex"
+    items: Annotated[ListSyntax | None, Field(alias="list", description="the header is a list")] = None
+    template: Annotated[TemplateValue, Field(description='what is signed, such as "{timestamp}.{body}"')]
+    key: Annotated[Literal["utf8", "base64", "hex", "whsec"], Field(description="how the secret's text becomes the key")] = "utf8"
+    id: Annotated[SelectorValue | None, Field(description="what {id} stands for")] = None
+    when_missing: Literal["refuse", "pass"] = "refuse"
+
+
+Signature = Annotated[TokenSignature | HmacSignature, Field(discriminator="scheme")]
+
+
+class TimestampRule(RuleSettings):
+    """How fresh. A timestamp that is not among the signed bytes proves nothing."""
+
+    header: Annotated[str | None, Field(pattern="^[A-Za-z0-9-]+$", description="short for source: header:NAME")] = None
+    source: Annotated[SelectorValue | None, Field(description="where it stands: header:NAME, list:NAME, json:/POINTER")] = None
+    unit: Annotated[Literal["s", "ms", "rfc3339"], Field(description="unix seconds, unix milliseconds, or RFC 3339 text")] = "s"
+    tolerance: Annotated[Duration, Field(description="how old")] = 300.0
+    future: Annotated[Duration, Field(description="how far ahead of our clock")] = 300.0
+
+
+class ReplayRule(RuleSettings):
+    """Once: reserve before forwarding, confirm on a 2xx, release otherwise."""
+
+    key: Annotated[
+        SelectorValue, Field(description="what names one delivery: json:/update_id, header:X-GitHub-Delivery, body:sha256")
+    ]
+    window: Annotated[Duration, Field(description="how long a delivered one is remembered; longer than the sender resends")] = (
+        86400.0
+    )
+    on_store_error: Annotated[
+        Literal["refuse", "allow"], Field(description="refuse: 503; allow: forward unchecked, and count it")
+    ] = "refuse"
+    in_doubt: Annotated[
+        Literal["deliver", "drop"], Field(description="after a crash, when the bot may or may not have seen it")
+    ] = "deliver"
+
+
+class SchemaRule(RuleSettings):
+    """What shape. One JSON Schema, or one for each event type."""
+
+    file: Annotated[str | None, Field(description="JSON Schema file, or builtin:NAME for a shipped one")] = None
+    by: Annotated[SelectorValue | None, Field(description="the value that chooses among files: json:/type")] = None
+    files: Annotated[dict[str, str], Field(description="one schema file for each value; others pass")] = {}
+
+
+class Rules(Settings):
+    """All rules of a route, in running order. An absent rule does not run."""
+
+    transport: TransportRule | None = None
+    ip: IpRule | None = None
+    rate: RateRule | None = None
+    size: SizeRule | None = None
+    content: ContentRule | None = None
+    signature: Signature | None = None
+    timestamp: TimestampRule | None = None
+    replay: ReplayRule | None = None
+    json_schema: Annotated[SchemaRule | None, Field(alias="schema")] = None
+
+
+class Route(Settings):
+    """One path and what must hold for a request to it."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="label in metrics and logs")]
+    path: Annotated[str, Field(pattern=r"^/[!-~]*$", description="exact bytes; treated as a secret and never shown")]
+    methods: Annotated[tuple[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], ...], Field(min_length=1)] = (
+        "POST",
+    )
+    query: Annotated[Literal["refuse", "pass"], Field(description="whether a query string may follow the path")] = "refuse"
+    provider: Annotated[str, Field(description="a preset: what is not given here comes from it")] = "generic"
+    secrets: Annotated[tuple[SecretReference, ...], Field(description="all that are active are tried")] = ()
+    public_url: Annotated[
+        str | None, Field(pattern=r"^https?://", description="as registered with the provider, for senders that sign it")
+    ] = None
+    upstream: Annotated[UpstreamSettings | None, Field(description="overrides the policy's")] = None
+    mode: Annotated[StanceValue | None, Field(description="overrides the policy's")] = None
+    insecure: Annotated[bool, Field(description="says that no rule of authenticity is wanted; a gauge tells")] = False
+    senders: Annotated[
+        NetworksValue, Field(description="networks whose mismatches count as sender=listed; a preset's published ones")
+    ] = NetworkSet()
+    event: Annotated[
+        tuple[str, ...], Field(description="update_type in logs: header:NAME, or the JSON keys that name a type")
+    ] = ()
+    answers: Annotated[dict[str, int], Field(description="the bot's statuses that this sender must not see, as in 3xx: 503")] = {}
+    rules: Rules = Rules()
+
+
+class Policy(Settings):
+    """The whole file."""
+
+    version: Literal[1]
+    allow_inline_secrets: bool = False
+    listen: Listen
+    trusted_proxies: Annotated[
+        NetworksValue, Field(description="whose X-Forwarded-For, -Proto and PROXY header count; unix stands for unix sockets")
+    ] = NetworkSet()
+    observe: Observe = Observe()
+    admin: Admin = Admin()
+    store: StoreSettings = StoreSettings()
+    state_directory: Annotated[str, Field(description="where the switch is kept; must be writable")] = "state"
+    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    mode: Annotated[StanceValue, Field(description="enforce | report | off | 5%")] = Stance(Mode.ENFORCE)
+    upstream: UpstreamSettings | None = None
+    limits: Limits = Limits()
+    log: Log = Log()
+    routes: Annotated[tuple[Route, ...], Field(min_length=1)]
