@@ -1,0 +1,92 @@
+"""`python -m tests.bench`: measure, print, and say by the exit code whether everything asked for ran (0) or something broke (1).
+
+Goals that are not met are printed and do not change the exit code: figures of a busy machine must not fail a build.
+"""
+
+import argparse
+import json
+import resource
+import sys
+from pathlib import Path
+
+from . import latency, memory, throughput
+from .errors import BenchError
+from .peers import PEERS, Peer
+from .report import Report
+from .stage import Stage
+from .throughput import Scale
+
+FULL = Scale(rounds=5, requests=20_000, connections=32, latency_requests=2_000, idle_connections=2_000)
+QUICK = Scale(rounds=1, requests=400, connections=8, latency_requests=100, idle_connections=50)
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the bench with the command line's wishes."""
+    wishes = _parser().parse_args(words)
+    scale = QUICK if wishes.quick else FULL
+    scale = scale._replace(**{name: vars(wishes)[name] for name in ("rounds", "requests", "connections") if vars(wishes)[name]})
+    _allow_many_connections()
+    report = Report(scale)
+    with Stage() as stage:
+        stage.start(wishes.only)
+        report.costs = throughput.measure(stage, scale, _tell)
+        _measure_gate(stage, report)
+        report.missing, report.failed = stage.missing, stage.failed
+    sys.stdout.write(report.text() + "\n")
+    if wishes.json:
+        wishes.json.write_text(json.dumps(report.json(), indent=2) + "\n")
+    return 1 if report.failed else 0
+
+
+def _measure_gate(stage: Stage, report: Report) -> None:
+    """What is measured of Hookgate alone."""
+    gate = stage.running.get("hookgate")
+    if gate is None:
+        return
+    try:
+        report.latency = latency.measure(stage, gate.port, report.scale.latency_requests)
+        report.memory = memory.measure(stage, gate, report.scale.idle_connections)
+    except (BenchError, OSError) as error:
+        stage.drop("hookgate", error)
+
+
+def _tell(progress: str) -> None:
+    sys.stderr.write(progress + "\n")
+
+
+def _allow_many_connections() -> None:
+    """Children inherit the limit of open files."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _chosen(names: str) -> tuple[Peer, ...]:
+    by_name = {peer.name: peer for peer in PEERS}
+    try:
+        return tuple(by_name[name] for name in names.split(","))
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(f"no proxy {error}; there are {', '.join(by_name)}") from error
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be above zero")
+    return number
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m tests.bench", description="CPU time per request of Hookgate and its peers, side by side."
+    )
+    parser.add_argument("--only", type=_chosen, default=PEERS, metavar="NAME,NAME", help=", ".join(peer.name for peer in PEERS))
+    parser.add_argument("--rounds", type=_positive, help=f"default {FULL.rounds}")
+    parser.add_argument("--requests", type=_positive, help=f"a proxy and round, default {FULL.requests}")
+    parser.add_argument("--connections", type=_positive, help=f"default {FULL.connections}")
+    parser.add_argument("--quick", action="store_true", help="much less of everything: does it still run?")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
