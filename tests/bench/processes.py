@@ -15,15 +15,14 @@ from pathlib import Path
 
 from .errors import BenchError
 
-PACKAGE = (__package__ or "").split(".")
-ROOT = Path(__file__).parents[len(PACKAGE)]
+ROOT = Path(__file__).parents[2]
 _STEERING = ("PYTHON", "MALLOC_", "HOOKGATE_")
 _CLOCK_OF_PROCESS = 2  # CPUCLOCK_SCHED, as clock_getcpuclockid(3) makes it
 
 
 def python(module: str, *arguments: str) -> list[str]:
     """The command that runs a module of this package with this interpreter."""
-    return [sys.executable, "-m", ".".join([*PACKAGE, module]), *arguments]
+    return [sys.executable, "-m", f"tests.bench.{module}", *arguments]
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Report:
 
     def _setting(self) -> Iterator[str]:
         scale = self.scale
-        yield f"Hookgate bench: {scale.rounds} rounds of {scale.requests} requests over {scale.connections} connections, "
+        yield f"Hookgate bench: {scale.rounds} rounds of {scale.requests} requests over {scale.connections} connections,"
         yield f"{BODY_BYTES}-byte updates, keep-alive, loopback, Python {platform.python_version()}."
         if self.cores < 2:
             yield "Only one core here: proxy, bot and load share it, and the figures are worth little."
