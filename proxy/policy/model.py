@@ -29,7 +29,7 @@ from proxy.verdict import Mode
 class Settings(BaseModel):
     """Frozen, strict about types, and deaf to unknown keys only by refusing them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False, hide_input_in_errors=True)
 
 
 class SecretReference(Settings):
@@ -38,7 +38,9 @@ class SecretReference(Settings):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="its name in metrics, logs and commands")]
     from_env: Annotated[str | None, Field(description="name of the environment variable that holds it")] = None
     from_file: Annotated[str | None, Field(description="file that holds it; one newline at the end is not part of it")] = None
-    value: Annotated[str | None, Field(description="the secret itself: demo and tests, with allow_inline_secrets: true")] = None
+    value: Annotated[
+        str | None, Field(repr=False, description="the secret itself: demo and tests, with allow_inline_secrets: true")
+    ] = None
     not_before: Annotated[Instant | None, Field(description="not accepted before this moment")] = None
     not_after: Annotated[Instant | None, Field(description="not accepted from this moment on")] = None
     allow_weak: Annotated[bool, Field(description="accept fewer than 16 bytes, where the provider dictates it")] = False
@@ -247,6 +249,9 @@ class ReplayRule(RuleSettings):
     key: Annotated[
         SelectorValue, Field(description="what names one delivery: json:/update_id, header:X-GitHub-Delivery, body:sha256")
     ]
+    type: Annotated[
+        Literal["any", "integer"], Field(description="integer: a JSON value that is no whole number from 0 up is no key")
+    ] = "any"
     window: Annotated[Duration, Field(description="how long a delivered one is remembered; longer than the sender resends")] = (
         86400.0
     )
@@ -284,7 +289,7 @@ class Route(Settings):
     """One path and what must hold for a request to it."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="label in metrics and logs")]
-    path: Annotated[str, Field(pattern=r"^/[!-~]*$", description="exact bytes; treated as a secret and never shown")]
+    path: Annotated[str, Field(repr=False, pattern=r"^/[!-~]*$", description="exact bytes; treated as a secret and never shown")]
     methods: Annotated[tuple[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], ...], Field(min_length=1)] = (
         "POST",
     )
@@ -292,14 +297,18 @@ class Route(Settings):
     provider: Annotated[str, Field(description="a preset: what is not given here comes from it")] = "generic"
     secrets: Annotated[tuple[SecretReference, ...], Field(description="all that are active are tried")] = ()
     public_url: Annotated[
-        str | None, Field(pattern=r"^https?://", description="as registered with the provider, for senders that sign it")
+        str | None,
+        Field(repr=False, pattern=r"^https?://[^/]", description="as registered with the provider, for senders that sign it"),
     ] = None
     upstream: Annotated[UpstreamSettings | None, Field(description="overrides the policy's")] = None
     mode: Annotated[StanceValue | None, Field(description="overrides the policy's")] = None
     insecure: Annotated[bool, Field(description="says that no rule of authenticity is wanted; a gauge tells")] = False
     senders: Annotated[
-        NetworksValue, Field(description="networks whose mismatches count as sender=listed; a preset's published ones")
-    ] = NetworkSet()
+        NetworksValue,
+        Field(
+            default_factory=NetworkSet, description="networks whose mismatches count as sender=listed; a preset's published ones"
+        ),
+    ]
     event: Annotated[
         tuple[str, ...], Field(description="update_type in logs: header:NAME, or the JSON keys that name a type")
     ] = ()
@@ -314,8 +323,12 @@ class Policy(Settings):
     allow_inline_secrets: bool = False
     listen: Listen
     trusted_proxies: Annotated[
-        NetworksValue, Field(description="whose X-Forwarded-For, -Proto and PROXY header count; unix stands for unix sockets")
-    ] = NetworkSet()
+        NetworksValue,
+        Field(
+            default_factory=NetworkSet,
+            description="whose X-Forwarded-For, -Proto and PROXY header count; unix stands for unix sockets",
+        ),
+    ]
     observe: Observe = Observe()
     admin: Admin = Admin()
     store: StoreSettings = StoreSettings()

@@ -5,7 +5,7 @@ Nothing here knows YAML or pydantic's models.
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, Self
 
@@ -25,6 +25,14 @@ def parse_duration(value: object) -> float:
     if found is None:
         raise ValueError("must be a duration with a unit, such as 500ms, 30s, 5m or 24h")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def format_duration(seconds: float) -> str:
+    """The shortest form that ``parse_duration`` reads back: ``25h``, ``90s``, ``1500ms``."""
+    for unit in ("h", "m", "s"):
+        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:.0f}{unit}"
+    return f"{seconds * 1000:g}ms" if seconds else "0s"
 
 
 def parse_size(value: object) -> int:
@@ -192,9 +200,14 @@ def parse_instant(value: object) -> float:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 9000:
         raise ValueError("must be a time with its zone, such as 2026-12-01T00:00:00Z (RFC 3339)")
     return moment.timestamp()
+
+
+def format_instant(seconds: float) -> str:
+    """RFC 3339 in UTC, as ``parse_instant`` reads it."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 _PLACES = ("body", "timestamp", "id", "method", "path", "query", "url", "secret")
@@ -260,13 +273,19 @@ Duration = Annotated[
     float,
     PlainValidator(parse_duration),
     _written({"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$", "examples": ["30s", "5m", "24h"]}),
+    PlainSerializer(format_duration, return_type=str),
 ]
 Size = Annotated[
     int,
     PlainValidator(parse_size),
     _written({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+(B|KiB|MiB|GiB|kB|KB|MB)?$"}]}),
 ]
-Instant = Annotated[float, PlainValidator(parse_instant), _written({"type": "string", "format": "date-time"})]
+Instant = Annotated[
+    float,
+    PlainValidator(parse_instant),
+    _written({"type": "string", "format": "date-time"}),
+    PlainSerializer(format_instant, return_type=str),
+]
 Text = {"type": "string"}
 RateValue = Annotated[Rate, PlainValidator(Rate.parse), _written({**Text, "pattern": r"^\d+/(s|sec|min|m|h|d)$"}), _AS_TEXT]
 StanceValue = Annotated[

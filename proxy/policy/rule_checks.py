@@ -1,0 +1,263 @@
+"""What must hold between the rules of one route; each check yields its complaints in the words of an operator.
+
+Some checks ask whether a part is absent; they are left out where a part was dropped because it was wrong by itself.
+"""
+
+import re
+from collections.abc import Iterator
+
+from proxy.networks import parse_network
+from proxy.policy.document import Path
+from proxy.policy.faults import Complaint, nearest
+from proxy.policy.model import HmacSignature, Policy, Route, RuleSettings, Signature, TimestampRule
+from proxy.policy.presets import PRESETS, preset
+from proxy.policy.values import Selector, SelectorKind, Template
+from proxy.verdict import Mode
+
+_TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+_CODING = re.compile(r"[a-z0-9-]+")
+_STATUS = re.compile(r"[1-5]([0-9]{2}|xx)")
+
+Complaints = Iterator[Complaint]
+
+
+def route_complaints(route: Route, at: Path, policy: Policy, *, whole: bool) -> Complaints:
+    """Everything that is wrong with a route, its secrets aside. ``whole``: no part of it was dropped."""
+    rules = (*at, "rules")
+    if whole:
+        yield from _authenticity(route, at)
+        yield from _signature_parts(route, rules)
+        yield from _timestamp_signed(route, rules)
+        yield from _replay(route, rules)
+        yield from _transport(route, rules, policy)
+        yield from _client_unknown(route, rules, policy)
+        if route.upstream is None and policy.upstream is None:
+            yield Complaint(at, "has no upstream, and the policy gives none for all routes")
+    yield from _ip(route, rules)
+    yield from _rate(route, rules)
+    yield from _size_and_content(route, rules, policy)
+    yield from _timestamp(route.rules.timestamp, rules)
+    yield from _schema(route, rules)
+    yield from _answers(route, at)
+    yield from _events(route, at)
+
+
+def signature_runs(route: Route) -> bool:
+    """Whether the route has a signature rule that is not off."""
+    return route.rules.signature is not None and route.rules.signature.mode is not Mode.OFF
+
+
+def _authenticity(route: Route, at: Path) -> Complaints:
+    """An address proves nothing: it is shared, borrowed and, behind a proxy, written by others."""
+    transport, signature = route.rules.transport, route.rules.signature
+    by_certificate = transport is not None and transport.client_certificate is not None and transport.mode is not Mode.OFF
+    authentic = signature_runs(route) or by_certificate
+    if not authentic and not route.insecure:
+        off = "; mode: off takes it away" if signature is not None else ""
+        yield Complaint(
+            at,
+            f"nothing proves who sends{off}: give a signature (or a provider), or transport.client_certificate: required, "
+            "or say insecure: true",
+        )
+    if route.insecure:
+        message = "insecure: true is not needed: a rule proves the sender" if authentic else "anyone may send: insecure: true"
+        yield Complaint((*at, "insecure"), message, grave=False)
+    if signature is not None and signature.when_missing == "pass" and not by_certificate:
+        path = (*at, "rules", "signature", "when_missing")
+        yield Complaint(path, "requests without the header pass unproven; for a roll-back only", grave=False)
+
+
+def _signature_parts(route: Route, rules: Path) -> Complaints:
+    signature = route.rules.signature
+    for path, selector in _selectors(route, rules):
+        if selector.kind is SelectorKind.LIST and not (isinstance(signature, HmacSignature) and signature.items):
+            yield Complaint(path, "list:NAME needs signature.list, which says how the header is split")
+    if not isinstance(signature, HmacSignature):
+        return
+    at = (*rules, "signature", "template")
+    places = {part.place for part in signature.template.parts}
+    if "timestamp" in places and route.rules.timestamp is None:
+        yield Complaint(at, "{timestamp} needs a timestamp rule, which says where it stands")
+    if "id" in places and signature.id is None:
+        yield Complaint(at, "{id} needs signature.id, which says where it stands")
+    if "url" in places and route.public_url is None:
+        yield Complaint(at, "{url} needs the route's public_url, as it was registered with the sender")
+    if "list" in places and signature.items is None:
+        yield Complaint(at, "{list:NAME} needs signature.list, which says how the header is split")
+    if "body" not in places:
+        yield Complaint(at, "{body} is not signed: a holder of one genuine request can change the body", grave=False)
+    yield from _template_places(signature.template, at)
+
+
+def _template_places(template: Template, at: Path) -> Complaints:
+    for part in template.parts:
+        if part.argument:
+            try:
+                Selector.parse(f"{part.place}:{part.argument}")
+            except ValueError as error:
+                yield Complaint(at, f"{{{part.place}:{part.argument}}}: {error}")
+
+
+def _selectors(route: Route, rules: Path) -> Iterator[tuple[Path, Selector]]:
+    found = route.rules
+    if isinstance(found.signature, HmacSignature) and found.signature.id is not None:
+        yield (*rules, "signature", "id"), found.signature.id
+    if found.timestamp is not None and found.timestamp.source is not None:
+        yield (*rules, "timestamp", "source"), found.timestamp.source
+    if found.replay is not None:
+        yield (*rules, "replay", "key"), found.replay.key
+    if found.json_schema is not None and found.json_schema.by is not None:
+        yield (*rules, "schema", "by"), found.json_schema.by
+
+
+def _signs(signature: Signature | None, kind: SelectorKind, name: str) -> bool:
+    """Whether what stands at this place is among the signed bytes, or is a function of them."""
+    if not isinstance(signature, HmacSignature):
+        return False
+    places = {part.place for part in signature.template.parts}
+    if kind in {SelectorKind.JSON, SelectorKind.FORM, SelectorKind.BODY}:
+        return "body" in places or any(part.place == kind and part.argument == name for part in signature.template.parts)
+    if kind is SelectorKind.HEADER:
+        named = [part.argument.lower() for part in signature.template.parts if part.place == "header"]
+        same_id = "id" in places and signature.id == Selector(kind, name)
+        return same_id or name.lower() in [*named, signature.header.lower()]
+    return kind is SelectorKind.LIST or bool(places & {"query", "url"})
+
+
+def _timestamp(rule: TimestampRule | None, rules: Path) -> Complaints:
+    if rule is None:
+        return
+    at = (*rules, "timestamp")
+    if (rule.header is None) == (rule.source is None):
+        yield Complaint(at, "needs exactly one of header and source")
+    if rule.source is not None and rule.source.kind is SelectorKind.BODY:
+        yield Complaint((*at, "source"), "the body's digest is no time")
+
+
+def _timestamp_signed(route: Route, rules: Path) -> Complaints:
+    rule, signature = route.rules.timestamp, route.rules.signature
+    if rule is None or (rule.header is None) == (rule.source is None):
+        return
+    source = rule.source or Selector(SelectorKind.HEADER, rule.header or "")
+    stamped = isinstance(signature, HmacSignature) and any(part.place == "timestamp" for part in signature.template.parts)
+    if not stamped and not _signs(signature, source.kind, source.argument):
+        yield Complaint((*rules, "timestamp"), "the timestamp is not signed: who repeats a request can renew it", grave=False)
+
+
+def _replay(route: Route, rules: Path) -> Complaints:
+    replay, stamp = route.rules.replay, route.rules.timestamp
+    if replay is None:
+        return
+    at = (*rules, "replay")
+    if isinstance(route.rules.signature, HmacSignature) and not _signs(
+        route.rules.signature, replay.key.kind, replay.key.argument
+    ):
+        yield Complaint((*at, "key"), "the key is not signed: who repeats a request can give it a new one", grave=False)
+    if stamp is not None and replay.window < stamp.tolerance + stamp.future:
+        seconds = f"{stamp.tolerance + stamp.future:g}s"
+        yield Complaint((*at, "window"), f"is shorter than the {seconds} for which a timestamp holds", grave=False)
+    if replay.window <= 0:
+        yield Complaint((*at, "window"), "must be above zero")
+
+
+def _transport(route: Route, rules: Path, policy: Policy) -> Complaints:
+    rule, tls = route.rules.transport, policy.listen.tls
+    at = (*rules, "transport")
+    if rule is None or rule.mode is Mode.OFF:
+        return
+    if rule.tls and tls is None and not policy.trusted_proxies:
+        yield Complaint((*at, "tls"), "nothing could pass: there is neither listen.tls nor a proxy in trusted_proxies")
+    if rule.client_certificate and (tls is None or tls.client_ca is None):
+        yield Complaint((*at, "client_certificate"), "nothing could pass: listen.tls.client_ca is not given")
+
+
+def _ip(route: Route, rules: Path) -> Complaints:
+    rule = route.rules.ip
+    if rule is None:
+        return
+    if not rule.allow and not rule.deny:
+        yield Complaint((*rules, "ip"), "needs allow or deny")
+    for name, entries in (("allow", rule.allow), ("deny", rule.deny)):
+        for index, entry in enumerate(entries):
+            message = _no_network(entry)
+            if message:
+                yield Complaint((*rules, "ip", name, index), message)
+
+
+def _no_network(entry: str) -> str | None:
+    if entry == "unix":
+        return None
+    if entry in PRESETS:
+        return None if preset(entry).networks else f"preset {entry} has no published networks"
+    try:
+        parse_network(entry)
+    except ValueError as error:
+        with_networks = [name for name in PRESETS if preset(name).networks]
+        if re.fullmatch(r"[a-zA-Z][a-zA-Z-]*", entry):
+            return f"{entry!r} is no preset with published networks{nearest(entry, with_networks)}"
+        return str(error)
+    return None
+
+
+def _client_unknown(route: Route, rules: Path, policy: Policy) -> Complaints:
+    """Behind a terminator that is not trusted, all requests come from one address."""
+    if policy.listen.tls is not None or policy.trusted_proxies:
+        return
+    advice = "behind a TLS terminator every request has its address: name it in trusted_proxies"
+    if route.rules.ip is not None and route.rules.ip.allow:
+        yield Complaint((*rules, "ip"), advice, grave=False)
+    if route.rules.rate is not None and route.rules.rate.per == "client":
+        yield Complaint((*rules, "rate"), advice, grave=False)
+
+
+def _rate(route: Route, rules: Path) -> Complaints:
+    rule = route.rules.rate
+    if rule is not None and rule.burst == 1 and rule.limit.requests > rule.limit.seconds:
+        yield Complaint((*rules, "rate"), "burst 1 refuses the second of two simultaneous requests", grave=False)
+
+
+def _size_and_content(route: Route, rules: Path, policy: Policy) -> Complaints:
+    size, content = route.rules.size, route.rules.content
+    if size is not None and size.max > policy.limits.body_bytes:
+        yield Complaint((*rules, "size", "max"), f"is above limits.body_bytes ({policy.limits.body_bytes}), which holds anyway")
+    if content is None:
+        return
+    for name, entries, form, example in (
+        ("types", content.types, _TYPE, "application/json"),
+        ("encodings", content.encodings, _CODING, "identity"),
+    ):
+        for index, entry in enumerate(entries):
+            if not form.fullmatch(entry):
+                yield Complaint((*rules, "content", name, index), f"must be written like {example}, in small letters")
+
+
+def _schema(route: Route, rules: Path) -> Complaints:
+    rule = route.rules.json_schema
+    if rule is None:
+        return
+    if (rule.file is None) == (not rule.files):
+        yield Complaint((*rules, "schema"), "needs exactly one of file, and by with files")
+    elif (rule.by is None) != (not rule.files):
+        yield Complaint((*rules, "schema"), "by and files belong together: by names the value, files has a schema for each")
+
+
+def _answers(route: Route, at: Path) -> Complaints:
+    for name, rule in route.rules:
+        if isinstance(rule, RuleSettings):
+            path = (*at, "rules", "schema" if name == "json_schema" else name, "answer")
+            if rule.answer.status == 410:
+                yield Complaint((*path, "status"), "410 makes senders delete the webhook for good; choose another")
+            if rule.answer.acknowledge and rule.answer.status is not None:
+                yield Complaint(path, "acknowledge answers 200; a status beside it cannot be")
+    for status, instead in route.answers.items():
+        path = (*at, "answers", status)
+        if not _STATUS.fullmatch(status):
+            yield Complaint(path, "must be a status or a class of them, such as 410 or 3xx", at_key=True)
+        if not 400 <= instead <= 599 or instead == 410:
+            yield Complaint(path, "must become a status from 400 to 599, and not 410")
+
+
+def _events(route: Route, at: Path) -> Complaints:
+    for index, name in enumerate(route.event):
+        if name.startswith("header:") and not re.fullmatch(r"header:[A-Za-z0-9-]+", name):
+            yield Complaint((*at, "event", index), "must be header:NAME, or a JSON key")
