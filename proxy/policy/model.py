@@ -49,8 +49,8 @@ class SecretReference(Settings):
 class SecretSource(Settings):
     """Where a secret that is not a route's comes from (a token of the admin address, say)."""
 
-    from_env: str | None = None
-    from_file: str | None = None
+    from_env: Annotated[str | None, Field(description="name of the environment variable that holds it")] = None
+    from_file: Annotated[str | None, Field(description="file that holds it; one newline at the end is not part of it")] = None
 
 
 class ListenTls(Settings):
@@ -74,14 +74,16 @@ class Listen(Settings):
 class Observe(Settings):
     """The read-only address: /metrics /livez /readyz and the status page."""
 
-    address: EndpointValue = Endpoint("127.0.0.1", 9464)
+    address: Annotated[EndpointValue, Field(description="host:port, [v6]:port or unix:/path")] = Endpoint("127.0.0.1", 9464)
 
 
 class Admin(Settings):
     """The address of the switch, reload and revoke. A TCP address needs a token."""
 
-    address: EndpointValue = Endpoint("", 0, "run/admin.sock")
-    token: SecretSource | None = None
+    address: Annotated[EndpointValue, Field(description="unix:/path, or host:port with a token")] = Endpoint(
+        "", 0, "run/admin.sock"
+    )
+    token: Annotated[SecretSource | None, Field(description="what a caller of a TCP address must present")] = None
 
 
 class StoreSettings(Settings):
@@ -109,7 +111,7 @@ class Limits(Settings):
     """The walls: they hold in every mode."""
 
     header_bytes: Annotated[Size, Field(description="sum of the request line and all header fields")] = 16 * 1024
-    header_count: Annotated[int, Field(ge=8, le=1000)] = 64
+    header_count: Annotated[int, Field(ge=8, le=1000, description="header fields of a request at most")] = 64
     uri_bytes: Annotated[Size, Field(description="length of the request target")] = 4096
     body_bytes: Annotated[Size, Field(description="largest body in any mode, whatever a route's size rule says")] = 32 * 1024**2
     connections: Annotated[int, Field(ge=1, le=1_000_000, description="open connections at most, per worker")] = 4096
@@ -131,8 +133,8 @@ class Limits(Settings):
 class Log(Settings):
     """One JSON line an exchange on stdout."""
 
-    format: Literal["json"] = "json"
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Annotated[Literal["json"], Field(description="one JSON object a line")] = "json"
+    level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="the least that is written")] = "info"
 
 
 class AnswerSettings(Settings):
@@ -175,9 +177,11 @@ class IpRule(RuleSettings):
 class RateRule(RuleSettings):
     """How often (GCRA). IPv6 clients count by /64."""
 
-    limit: RateValue
+    limit: Annotated[RateValue, Field(description="in the long run, such as 50/s or 600/min")]
     burst: Annotated[int, Field(ge=1, le=1_000_000, description="requests that may come at once")] = 1
-    per: Literal["client", "route"] = "client"
+    per: Annotated[Literal["client", "route"], Field(description="what is counted: each client, or all of them together")] = (
+        "client"
+    )
 
 
 class SizeRule(RuleSettings):
@@ -196,8 +200,8 @@ class ContentRule(RuleSettings):
 class TokenSignature(RuleSettings):
     """The plain secret in a header: it proves the sender, not the body."""
 
-    scheme: Literal["token"]
-    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")]
+    scheme: Annotated[Literal["token"], Field(description="the plain secret in a header")]
+    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$", description="where the token stands")]
     prefix: Annotated[str, Field(description="text before the token, as in 'Bearer '")] = ""
     when_missing: Annotated[
         Literal["refuse", "pass"], Field(description="pass: a missing header is neutral, a wrong one is refused")
@@ -215,9 +219,9 @@ class ListSyntax(Settings):
 class HmacSignature(RuleSettings):
     """An HMAC (RFC 2104) over a template of the request's bytes."""
 
-    scheme: Literal["hmac"]
-    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")]
-    algorithm: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
+    scheme: Annotated[Literal["hmac"], Field(description="an HMAC over a template")]
+    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$", description="where the signature stands")]
+    algorithm: Annotated[Literal["sha1", "sha256", "sha384", "sha512"], Field(description="the HMAC's hash")] = "sha256"
     prefix: Annotated[str, Field(description="text before each signature, as in 'sha256='")] = ""
     encoding: Annotated[
         Literal["hex", "hex-any-case", "base64", "base64url"],
@@ -227,7 +231,9 @@ class HmacSignature(RuleSettings):
     template: Annotated[TemplateValue, Field(description='what is signed, such as "{timestamp}.{body}"')]
     key: Annotated[Literal["utf8", "base64", "hex", "whsec"], Field(description="how the secret's text becomes the key")] = "utf8"
     id: Annotated[SelectorValue | None, Field(description="what {id} stands for")] = None
-    when_missing: Literal["refuse", "pass"] = "refuse"
+    when_missing: Annotated[
+        Literal["refuse", "pass"], Field(description="pass: a missing header is neutral, a wrong one is refused")
+    ] = "refuse"
 
 
 Signature = Annotated[TokenSignature | HmacSignature, Field(discriminator="scheme")]
@@ -290,9 +296,10 @@ class Route(Settings):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="label in metrics and logs")]
     path: Annotated[str, Field(repr=False, pattern=r"^/[!-~]*$", description="exact bytes; treated as a secret and never shown")]
-    methods: Annotated[tuple[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], ...], Field(min_length=1)] = (
-        "POST",
-    )
+    methods: Annotated[
+        tuple[Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"], ...],
+        Field(min_length=1, description="all others are answered 405"),
+    ] = ("POST",)
     query: Annotated[Literal["refuse", "pass"], Field(description="whether a query string may follow the path")] = "refuse"
     provider: Annotated[str, Field(description="a preset: what is not given here comes from it")] = "generic"
     secrets: Annotated[tuple[SecretReference, ...], Field(description="all that are active are tried")] = ()
@@ -319,8 +326,8 @@ class Route(Settings):
 class Policy(Settings):
     """The whole file."""
 
-    version: Literal[1]
-    allow_inline_secrets: bool = False
+    version: Annotated[Literal[1], Field(description="of the policy's language")]
+    allow_inline_secrets: Annotated[bool, Field(description="let secrets stand in this file: demo and tests")] = False
     listen: Listen
     trusted_proxies: Annotated[
         NetworksValue,
@@ -333,9 +340,9 @@ class Policy(Settings):
     admin: Admin = Admin()
     store: StoreSettings = StoreSettings()
     state_directory: Annotated[str, Field(description="where the switch is kept; must be writable")] = "state"
-    workers: Annotated[int, Field(ge=1, le=256)] = 1
+    workers: Annotated[int, Field(ge=1, le=256, description="processes that serve")] = 1
     mode: Annotated[StanceValue, Field(description="enforce | report | off | 5%")] = Stance(Mode.ENFORCE)
     upstream: UpstreamSettings | None = None
     limits: Limits = Limits()
     log: Log = Log()
-    routes: Annotated[tuple[Route, ...], Field(min_length=1)]
+    routes: Annotated[tuple[Route, ...], Field(min_length=1, description="one for each path that is served")]
