@@ -90,6 +90,15 @@ class Child:
         """CPU time of all threads of all its processes, user and system, since each began."""
         return sum(time.clock_gettime((~number << 3) | _CLOCK_OF_PROCESS) for number in self.processes())
 
+    def waited_seconds(self) -> float:
+        """How long its threads were ready to run while something else held their core (schedstat's run delay)."""
+        waits = [
+            int(entry.read_text().split()[1])
+            for number in self.processes()
+            for entry in Path(f"/proc/{number}/task").glob("*/schedstat")
+        ]
+        return sum(waits) / 1e9
+
     def resident_bytes(self) -> list[int]:
         """Resident memory (VmRSS) of each of its processes."""
         sizes = []

@@ -4,6 +4,7 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from statistics import median
 
 from .goals import Goal, judge
 from .latency import Added
@@ -13,6 +14,7 @@ from .peers import PEERS
 from .throughput import Cost, Scale
 from .update import BODY_BYTES
 
+QUIET = 0.03  # share of waiting above which a reader should know that the figures are disturbed
 _TITLES = {peer.name: peer.title for peer in PEERS}
 _CHECKS = {peer.name: peer.checks for peer in PEERS}
 
@@ -36,7 +38,7 @@ class Report:
 
     def text(self) -> str:
         """All of it, in lines that fit a terminal."""
-        parts = [self._setting(), self._table(), self._apart(), self._gate(), self._goals()]
+        parts = [self._setting(), self._table(), self._quiet(), self._apart(), self._gate(), self._goals()]
         return "\n".join(line for part in parts for line in part)
 
     def json(self) -> Result:
@@ -69,9 +71,14 @@ class Report:
         for name, cost in self.costs.items():
             spread = f"{min(cost.microseconds):.1f}..{max(cost.microseconds):.1f}"
             ratio = f"{gate.median / cost.median:.2f} x" if gate else "-"
-            speed = f"{sorted(cost.requests_per_second)[len(cost.requests_per_second) // 2]:.0f}"
+            speed = f"{median(cost.requests_per_second):.0f}"
             checks = _CHECKS[name] or "nothing"
             yield f"{_TITLES[name]:<20} {checks:<22} {cost.median:>14.1f} {spread:>15} {speed:>11} {ratio:>12}"
+
+    def _quiet(self) -> Iterator[str]:
+        shares = [share for cost in self.costs.values() for share in cost.waited]
+        if shares and median(shares) > QUIET:
+            yield f"The machine was busy: other work held the proxies' core {median(shares):.0%} of the time they wanted it."
 
     def _apart(self) -> Iterator[str]:
         yield from (f"missing: {_TITLES[name]} ({install})" for name, install in self.missing.items())

@@ -27,6 +27,8 @@ class Cost(NamedTuple):
     microseconds: tuple[float, ...]
     """CPU time per request, a figure a round."""
     requests_per_second: tuple[float, ...]
+    waited: tuple[float, ...]
+    """Share of the time in which it could have run and something else held its core; near 0 on a quiet machine."""
 
     @property
     def median(self) -> float:
@@ -36,7 +38,7 @@ class Cost(NamedTuple):
 
 def measure(stage: Stage, scale: Scale, tell: Callable[[str], None]) -> dict[str, Cost]:
     """All rounds of all running proxies; one that fails in between is dropped from the stage and from the result."""
-    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in stage.running}
+    rounds: dict[str, list[tuple[float, float, float]]] = {name: [] for name in stage.running}
     for number in range(scale.rounds):
         for name, running in list(stage.running.items()):
             try:
@@ -47,13 +49,13 @@ def measure(stage: Stage, scale: Scale, tell: Callable[[str], None]) -> dict[str
     return {name: Cost(*zip(*rounds[name], strict=True)) for name in stage.running}
 
 
-def _one_round(stage: Stage, running: Running, scale: Scale) -> tuple[float, float]:
-    """CPU microseconds per request, and requests a second."""
+def _one_round(stage: Stage, running: Running, scale: Scale) -> tuple[float, float, float]:
+    """The figures of a ``Cost``, for one round."""
     warm_up = max(scale.connections, scale.requests // 20)
     order = stage.order(running.port, scale.requests, scale.connections, warm_up)
     with ready("closed_loop", order, stage.load_cores) as generator:
         running.child.require_alive()
-        before = running.child.cpu_seconds()
+        waited, spent = running.child.waited_seconds(), running.child.cpu_seconds()
         result = generator.go()
-        spent = running.child.cpu_seconds() - before
-    return spent / scale.requests * 1e6, scale.requests / result["seconds"]
+        spent, waited = running.child.cpu_seconds() - spent, running.child.waited_seconds() - waited
+    return spent / scale.requests * 1e6, scale.requests / result["seconds"], waited / (waited + spent)
