@@ -1,0 +1,1 @@
+"""Tests of what is shipped for running Hookgate: images, manifests, units, alert rules."""
