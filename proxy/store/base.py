@@ -31,7 +31,13 @@ class Claim(NamedTuple):
 
     state: Claimed
     end: "asyncio.Future[bool] | None" = None
-    """With ``IN_FLIGHT`` only: resolves to True when the holder confirms, to False when it releases."""
+    """With ``IN_FLIGHT`` only: resolves to True when the holder confirms, to False when it releases or dies."""
+
+
+NEW = Claim(Claimed.NEW)
+DELIVERED = Claim(Claimed.DELIVERED)
+CONFLICT = Claim(Claimed.CONFLICT)
+IN_DOUBT = Claim(Claimed.IN_DOUBT)
 
 
 class Store(Protocol):
@@ -44,7 +50,7 @@ class Store(Protocol):
         """Finish what is pending and let go of files and connections."""
 
     def claim(self, key: bytes, digest: bytes, window: float) -> Awaitable[Claim]:
-        """Reserve ``key`` (at most 300 bytes) for a body with this digest (16 bytes), to be kept ``window`` seconds once confirmed."""
+        """Reserve ``key`` (at most 300 bytes) for a body with this digest (16 bytes); confirmed, it lasts ``window`` seconds."""
 
     def confirm(self, key: bytes) -> Awaitable[None]:
         """The request was delivered: remember the key for its window, counted from now."""

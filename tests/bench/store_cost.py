@@ -17,8 +17,8 @@ from proxy.store.base import Claimed, Store
 from proxy.store.memory import MemoryStore
 from proxy.store.sqlite import SqliteStore
 
-REQUESTS = 6400
-ROUNDS = 5
+REQUESTS = 640
+ROUNDS = 50
 DIGEST = bytes(16)
 
 

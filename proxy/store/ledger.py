@@ -1,0 +1,137 @@
+"""One batch of operations against the file: what each finds, and what this process has reserved.
+
+A batch is one transaction: all of it happens, or none, and nothing of it is told before the commit. Synchronous.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from enum import Enum, auto
+from typing import Any
+
+from proxy.errors import StoreError
+from proxy.store.base import CONFLICT, DELIVERED, IN_DOUBT, NEW, Claim, Claimed
+from proxy.store.owners import Owner
+from proxy.store.pending import Reservation
+from proxy.store.table import BEGIN, COMMIT, CONFIRM, DELIVERED_OWNER, RELEASE, RESERVE, TAKE_OVER, Table
+from proxy.store.watch import Watch
+from proxy.wakeup import Wakeup
+
+
+class Verb(Enum):
+    """What an operation does."""
+
+    CLAIM = auto()
+    CONFIRM = auto()
+    RELEASE = auto()
+    SWEEP = auto()
+    """Drop the rows named in ``Ledger.doomed``."""
+    FLUSH = auto()
+    """Nothing; its waiter learns that all before it is written."""
+
+
+Operation = tuple[Verb, bytes, bytes, float, Wakeup[Any]]
+"""Verb, key, digest, window in seconds, waiter. A plain tuple: one is made for each operation."""
+
+_Undo = list[tuple[bytes, Reservation | None]]
+
+
+class Ledger:
+    """The claims of one file, as one owner sees them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, owner: Owner, clock: Callable[[], float], watch: Watch) -> None:
+        self.pending: dict[bytes, Reservation] = {}
+        self.doomed: list[tuple[bytes, int]] = []
+        self.entries = 0
+        self._loop = loop
+        self._owner = owner
+        self._clock = clock
+        self._watch = watch
+
+    def commit(self, table: Table, batch: list[Operation]) -> list[Claim | None]:
+        """One transaction; whatever raises leaves the file and the pending keys as they were."""
+        undo: _Undo = []
+        ended: list[tuple[Reservation, bool]] = []
+        answers: list[Claim | None] = []
+        entries = self.entries
+        execute = table.cursor.execute
+        execute(BEGIN)
+        try:
+            now = self._clock()
+            for verb, key, digest, window, wakeup in batch:
+                if verb is Verb.CLAIM:
+                    # A waiter that was cancelled meanwhile could never settle its claim.
+                    answers.append(None if wakeup.settled else self._claim(table, key, digest, window, now, undo))
+                    continue
+                answers.append(None)
+                if verb is Verb.SWEEP:
+                    table.drop(self.doomed, now)
+                    self.entries -= len(self.doomed)
+                elif verb is not Verb.FLUSH and (reservation := self.pending.pop(key, None)) is not None:
+                    undo.append((key, reservation))
+                    ended.append((reservation, verb is Verb.CONFIRM))
+                    if verb is Verb.CONFIRM:
+                        execute(CONFIRM, (now + reservation.window, key, self._owner.number))
+                    else:
+                        execute(RELEASE, (key, self._owner.number))
+                        self.entries -= 1
+            execute(COMMIT)
+        except BaseException:
+            self.entries = entries
+            for key, before in reversed(undo):
+                if before is None:
+                    del self.pending[key]
+                else:
+                    self.pending[key] = before
+            with suppress(sqlite3.Error):
+                table.rollback()
+            raise
+        for reservation, delivered in ended:
+            reservation.settle(delivered)
+        return answers
+
+    def _claim(self, table: Table, key: bytes, digest: bytes, window: float, now: float, undo: _Undo) -> Claim:
+        reservation = self.pending.get(key)
+        if reservation is not None:
+            return reservation.answer(digest, self._loop)
+        cursor = table.cursor
+        cursor.execute(RESERVE, (key, digest, self._owner.number, now + window))
+        answer = NEW
+        if cursor.rowcount != 1:
+            answer = self._held(table, key, digest, now)
+            if answer is not NEW and answer is not IN_DOUBT:
+                return answer
+            cursor.execute(TAKE_OVER, (digest, self._owner.number, now + window, key))
+        else:
+            self.entries += 1
+        undo.append((key, None))
+        self.pending[key] = Reservation(digest, window)
+        return answer
+
+    def _held(self, table: Table, key: bytes, digest: bytes, now: float) -> Claim:
+        """What a row that this store has not reserved means; ``NEW`` and ``IN_DOUBT`` say that it may be taken over."""
+        row = table.look(key)
+        if row is None:
+            raise StoreError("the store's file lost a row inside a transaction")
+        digest_held, owner, expires = row
+        if owner != DELIVERED_OWNER and self.lives(owner, key):
+            return CONFLICT if digest_held != digest else Claim(Claimed.IN_FLIGHT, self._watch.end(key, digest, owner))
+        if expires <= now:
+            return NEW
+        if digest_held != digest:
+            return CONFLICT
+        return DELIVERED if owner == DELIVERED_OWNER else IN_DOUBT
+
+    def lives(self, owner: int, key: bytes) -> bool:
+        """Whether somebody will still settle a reserved row. Own rows that are not pending are leftovers of a failed write."""
+        return key in self.pending if owner == self._owner.number else self._owner.lives(owner)
+
+    def ended(self, table: Table, key: bytes, digest: bytes, owner: int) -> bool | None:
+        """How a foreign owner's reservation ended; None while it goes on."""
+        row = table.look(key)
+        if row is None or row[0] != digest:
+            return False
+        if row[1] == DELIVERED_OWNER:
+            return True
+        return None if row[1] == owner and self.lives(owner, key) else False
