@@ -2,6 +2,8 @@
 
 A rule answers ``None`` (nothing wrong) or a ``Fail``. A reason is one word everywhere: metric label, log field,
 documentation anchor. Statuses are those of the surface; a preset may change them where its provider demands it.
+
+The enumerations take their hash from ``str``: they key the tables of the hot path, and Enum's own hash is a Python call.
 """
 
 from enum import StrEnum
@@ -10,6 +12,8 @@ from typing import NamedTuple
 
 class RuleName(StrEnum):
     """The rules, in running order."""
+
+    __hash__ = str.__hash__
 
     TRANSPORT = "transport"
     IP = "ip"
@@ -24,6 +28,8 @@ class RuleName(StrEnum):
 
 class Reason(StrEnum):
     """Why a request was not forwarded, or would not have been."""
+
+    __hash__ = str.__hash__
 
     NONE = "none"
     # Walls: HTTP itself. They have no mode and no switch.
@@ -70,6 +76,8 @@ class Reason(StrEnum):
 
 class Outcome(StrEnum):
     """How an exchange ended."""
+
+    __hash__ = str.__hash__
 
     FORWARDED = "forwarded"
     REFUSED = "refused"
@@ -201,6 +209,8 @@ def outcome_of(reason: Reason) -> Outcome:
 class Mode(StrEnum):
     """What a finding counts for: it refuses, it is only reported, or the rule does not run."""
 
+    __hash__ = str.__hash__
+
     ENFORCE = "enforce"
     REPORT = "report"
     OFF = "off"
@@ -247,6 +257,17 @@ class Fail(NamedTuple):
     retry_after: int = 0
     """Seconds that this very finding asks the sender to wait; 0 leaves it to ``answer``."""
     cause: Cause = Cause.UNKNOWN
+
+
+class Pass(NamedTuple):
+    """Nothing wrong; ``secret`` is the id of the secret that matched, where one did."""
+
+    secret: str = ""
+
+
+PASS = Pass()
+
+Verdict = Pass | Fail
 
 
 class Finding(NamedTuple):

@@ -1,0 +1,77 @@
+"""The operator's address: the switch and the reload. A unix socket by default; over TCP every call needs the token."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from aiohttp import web
+from aiohttp.typedefs import Handler as WebHandler
+
+from proxy.errors import PolicyError
+from proxy.pipeline.modes import Switch
+from proxy.policy.secrets import Secret
+from proxy.policy.values import Stance
+
+
+class Controls(NamedTuple):
+    """What an operator can do and see."""
+
+    switch: Callable[[], Switch]
+    turn: Callable[[Stance | None, str | None], None]
+    """Raises ``KeyError`` for a route that does not exist."""
+    stances: Callable[[], dict[str, Stance]]
+    reload: Callable[[], Awaitable[str]]
+    """Gives the SHA-256 of the policy taken; raises ``PolicyError``."""
+
+
+def admin_app(controls: Controls, token: Secret | None) -> web.Application:
+    """``token`` is demanded of every call where there is one."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: WebHandler) -> web.StreamResponse:
+        if token is not None:
+            given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
+            if not hmac.compare_digest(given, b"Bearer " + token.reveal()):
+                return web.json_response({"error": "unauthorized"}, status=401)
+        return await handler(request)
+
+    async def show(request: web.Request) -> web.Response:
+        return web.json_response(_state(controls))
+
+    async def turn(request: web.Request) -> web.Response:
+        try:
+            asked = await request.json()
+            word, route = asked["mode"], asked.get("route")
+            stance = None if word == "policy" else Stance.parse(word)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return web.json_response({"error": 'wants {"mode": "enforce|report|N%|policy", "route": NAME or null}'}, status=400)
+        try:
+            controls.turn(stance, route)
+        except KeyError:
+            return web.json_response({"error": f"no route is named {route!r}"}, status=404)
+        except OSError as error:
+            return web.json_response({"error": f"the switch could not be kept: {error.strerror}"}, status=500)
+        return web.json_response(_state(controls))
+
+    async def reload(request: web.Request) -> web.Response:
+        try:
+            return web.json_response({"sha256": await controls.reload()})
+        except PolicyError as error:
+            return web.json_response({"faults": [fault._asdict() for fault in error.faults]}, status=422)
+
+    app = web.Application(middlewares=[guard])
+    app.router.add_get("/mode", show)
+    app.router.add_post("/mode", turn)
+    app.router.add_post("/reload", reload)
+    return app
+
+
+def _state(controls: Controls) -> dict[str, object]:
+    switch = controls.switch()
+    return {
+        "switch": {
+            "everything": str(switch.everything) if switch.everything else None,
+            "routes": {name: str(stance) for name, stance in switch.routes},
+        },
+        "in_force": {name: str(stance) for name, stance in controls.stances().items()},
+    }

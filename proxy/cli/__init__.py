@@ -1,0 +1,41 @@
+"""The command line: one file a verb.
+
+Exit codes: 0 fine, 1 it ran and found a problem, 2 wrong usage, 78 the policy is unsound.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from proxy import __version__
+from proxy.cli import check, demo, healthcheck, init, mode, schema, secret, serve, version
+from proxy.errors import HookgateError, PolicyError
+
+_EPILOG = "Each verb explains itself: hookgate VERB --help"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; no traceback ever reaches a user for what a user can mend."""
+    parser = argparse.ArgumentParser(
+        prog="hookgate",
+        description="An edge verification proxy for bots: lets through only what the provider really sent, byte for byte, once.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"hookgate {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for verb in (serve, check, demo, init, schema, mode, secret, healthcheck, version):
+        verb.register(verbs)
+    arguments = parser.parse_args(argv)
+    try:
+        result: int = arguments.run(arguments)
+    except PolicyError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - a command's answer
+        return 78
+    except HookgateError as error:
+        print(f"hookgate: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    return result

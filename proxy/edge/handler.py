@@ -1,0 +1,246 @@
+"""One request, top to bottom: walls, route, door, body, desk, permit, bot, settle, answer, observe.
+
+Everything it needs comes in one ``Serving``, taken once at the start: a request ends with the policy it began with.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+from typing import Final, NamedTuple
+
+from aiohttp.http_parser import RawRequestMessage
+
+from proxy.edge.answers import own_answer
+from proxy.edge.framing import Bounds, read_head
+from proxy.edge.intake import Intake
+from proxy.edge.reply import reply_bytes
+from proxy.errors import UpstreamError
+from proxy.exchange import Exchange
+from proxy.messages import Head, Reply, Request
+from proxy.pipeline.build import Routes
+from proxy.pipeline.gate import Gate, Judgement, Permit, refusal_of
+from proxy.verdict import CLOSES, STATUS, Cause, Fail, Outcome, Reason, Refusal, outcome_of
+
+_log = logging.getLogger("hookgate.handler")
+
+_BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+
+
+class Serving(NamedTuple):
+    """What one policy serves with; replaced whole by a reload."""
+
+    routes: Routes
+    bounds: Bounds
+    forward: Callable[[Permit], Awaitable[Reply]]
+    answers: Mapping[str, Mapping[int, int]]
+    """For each route the bot's statuses that its sender must not see, and what it sees instead."""
+
+
+class _Story:
+    """The facts of one exchange while it goes on."""
+
+    __slots__ = (
+        "arrived",
+        "head",
+        "judgement",
+        "permit",
+        "reason",
+        "request_id",
+        "route",
+        "size",
+        "started",
+        "status",
+        "upstream",
+        "waited",
+    )
+
+    def __init__(self, request_id: bytes) -> None:
+        self.arrived = time.time()
+        self.started = time.monotonic()
+        self.request_id = request_id
+        self.head: Head | None = None
+        self.route: Gate | None = None
+        self.judgement: Judgement | None = None
+        self.permit: Permit | None = None
+        self.reason = Reason.NONE
+        self.status = 0
+        self.size = 0
+        self.upstream = 0.0
+        self.waited = 0.0
+
+
+class Handler:
+    """Makes the journeys of all requests."""
+
+    def __init__(self, serving: Serving, observe: Callable[[Exchange], None]) -> None:
+        self.serving = serving
+        self._observe = observe
+        self._prefix = os.urandom(4).hex().encode()
+        self._count = count(1)
+        self.in_flight = 0
+
+    def request_id(self) -> bytes:
+        """16 characters, unique to this process and most likely beyond it."""
+        return self._prefix + b"%08x" % (next(self._count) & 0xFFFFFFFF)
+
+    def wall(self, line: Intake, reason: Reason) -> None:
+        """Answer and count what never became a request."""
+        story = _Story(self.request_id())
+        self._refuse(line, story, refusal_of(Fail(reason)))
+        self._tell(line, story)
+
+    async def travel(self, line: Intake, message: RawRequestMessage) -> None:
+        """The journey of one request. Ends with exactly one answer and one exchange."""
+        story = _Story(self.request_id())
+        self.in_flight += 1
+        try:
+            await self._travel(line, message, story, self.serving)
+        except Exception:
+            _log.exception("a request could not be handled")
+            self._refuse(line, story, refusal_of(Fail(Reason.RULE_BROKE)))
+        finally:
+            self.in_flight -= 1
+        self._tell(line, story)
+
+    async def _travel(self, line: Intake, message: RawRequestMessage, story: _Story, serving: Serving) -> None:
+        head = read_head(message, line.wire, serving.bounds, story.arrived, story.started, story.request_id)
+        if isinstance(head, Reason):
+            self._refuse(line, story, refusal_of(Fail(head)))
+            return
+        story.head = head
+        story.request_id = head.request_id
+        gate = serving.routes.gates.get(head.path)
+        if gate is None or (head.query is not None and not gate.query):
+            self._refuse(line, story, refusal_of(Fail(Reason.UNKNOWN_ROUTE)))
+            return
+        story.route = gate
+        wall = _route_wall(head, gate)
+        if wall is not None:
+            self._refuse(line, story, refusal_of(Fail(wall)), allow=", ".join(sorted(gate.methods)).encode())
+            return
+        story.judgement = judgement = gate.open()
+        refusal = gate.door(head, judgement)
+        if refusal is not None:
+            self._refuse(line, story, refusal)
+            return
+        body = await self._body(line, story, gate, judgement)
+        if isinstance(body, Refusal):
+            self._refuse(line, story, body)
+            return
+        permit = await gate.desk(Request(head, body), judgement)
+        if isinstance(permit, Refusal):
+            self._refuse(line, story, permit)
+            return
+        await self._forward(line, story, gate, permit, serving)
+
+    async def _body(self, line: Intake, story: _Story, gate: Gate, judgement: Judgement) -> bytes | Refusal:
+        limit = gate.body_limit(judgement)
+        body = line.take(limit)
+        if body is None:
+            before = time.monotonic()
+            assert story.head is not None  # noqa: S101 - set before the body is asked for
+            body = await line.whole(limit, story.head.length)
+            story.waited = time.monotonic() - before
+        if isinstance(body, bytes):
+            story.size = len(body)
+            return body
+        if body is Reason.BODY_TOO_LARGE:
+            return gate.oversize(judgement)
+        return refusal_of(Fail(body))
+
+    async def _forward(self, line: Intake, story: _Story, gate: Gate, permit: Permit, serving: Serving) -> None:
+        story.permit = permit
+        before = time.monotonic()
+        try:
+            try:
+                reply = await serving.forward(permit)
+            finally:
+                story.upstream = time.monotonic() - before
+            delivered = 200 <= reply.status < 300
+        except UpstreamError as error:
+            # SECURITY: the claim goes before the answer: the sender resends at once, and must not meet its own claim.
+            await gate.settle(permit.reserved, delivered=False)
+            self._refuse(line, story, refusal_of(Fail(error.reason)))
+            return
+        except BaseException:
+            await gate.settle(permit.reserved, delivered=False)
+            raise
+        await gate.settle(permit.reserved, delivered=delivered)
+        self._answer(line, story, permit, reply, serving.answers.get(gate.name))
+
+    def _answer(self, line: Intake, story: _Story, permit: Permit, reply: Reply, answers: Mapping[int, int] | None) -> None:
+        mapped = answers.get(reply.status) if answers else None
+        if mapped is not None:
+            if reply.rest is not None:
+                reply.rest.abort()
+            story.status = mapped
+            data = own_answer(mapped, story.request_id, close=line.closing, retry_after=5 if mapped in {429, 503} else 0)
+            line.answer(data, close=line.closing)
+            return
+        head = permit.request.head
+        story.status = reply.status
+        data, close = reply_bytes(reply, close=line.closing, bodyless=head.method == "HEAD", old=line.speaks_1_0)
+        line.answer(data, close=close)
+        if reply.rest is not None:
+            line.stream(reply.rest, framed=reply.length is None and not line.speaks_1_0)
+
+    def _refuse(self, line: Intake, story: _Story, refusal: Refusal, allow: bytes = b"") -> None:
+        story.reason = refusal.reason
+        story.status = refusal.status
+        close = refusal.reason in CLOSES or line.closing or line.unread
+        bodyless = story.head is not None and story.head.method == "HEAD"
+        line.answer(
+            own_answer(
+                refusal.status,
+                story.request_id,
+                close=close,
+                retry_after=refusal.retry_after,
+                allow=allow if refusal.reason is Reason.METHOD_NOT_ALLOWED else b"",
+                bodyless=bodyless,
+            ),
+            close=close,
+        )
+
+    def _tell(self, line: Intake, story: _Story) -> None:
+        """SECURITY: an observer that breaks is logged, never felt by a request."""
+        try:
+            self._observe(_exchange(line, story))
+        except Exception:
+            _log.exception("an observer broke")
+
+
+def _route_wall(head: Head, gate: Gate) -> Reason | None:
+    if head.method not in gate.methods:
+        return Reason.METHOD_NOT_ALLOWED
+    if head.length is None and not head.chunked and head.method not in _BODILESS:
+        return Reason.LENGTH_REQUIRED
+    return None
+
+
+def _exchange(line: Intake, story: _Story) -> Exchange:
+    head, gate, judgement, permit = story.head, story.route, story.judgement, story.permit
+    total = time.monotonic() - story.started
+    forwarded = story.reason is Reason.NONE
+    return Exchange(
+        arrived=story.arrived,
+        request_id=story.request_id.decode(),
+        route=gate.name if gate else "-",
+        peer=line.wire.peer.text,
+        client=head.client.text if head else line.wire.peer.text,
+        listed=gate is not None and head is not None and gate.senders(head),
+        outcome=Outcome.FORWARDED if forwarded else outcome_of(story.reason),
+        reason=story.reason,
+        findings=tuple(judgement.findings) if judgement else (),
+        secret=judgement.secret if judgement else "",
+        cause=judgement.cause if judgement else Cause.UNKNOWN,
+        status=story.status,
+        size=story.size,
+        update_type=gate.event(permit.request) if forwarded and gate and permit else "",
+        quarantined=not forwarded and STATUS[story.reason] >= 300 and story.status < 300,
+        ambiguous=permit is not None and permit.reserved.in_doubt,
+        total=total,
+        verification=total - story.upstream - story.waited,
+        upstream=story.upstream,
+    )

@@ -1,0 +1,434 @@
+"""One sender's connection: bytes in, one request at a time, one write out. aiohttp's C parser under a protocol of our own.
+
+A request's journey is a coroutine that this connection steps by itself (no Task, no timer a request): a journey that waits
+for nothing ends inside ``data_received``. Deadlines are looked at by one sweeper for all connections.
+
+Rules that must hold:
+* the parser never decodes (``auto_decompress=False``) and never runs ahead: bytes behind a request wait until it is answered;
+* after a chunked request the connection is closed, see ``_feed``;
+* what the parser says about a bad request is never logged, echoed or kept: it quotes the sender's bytes, secrets among them.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from enum import Enum
+from typing import Any, Final, Protocol, cast
+
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from proxy.edge.answers import CONTINUE
+from proxy.edge.framing import Wire
+from proxy.messages import Rest
+from proxy.policy.model import Limits
+from proxy.verdict import Reason
+from proxy.wakeup import Wakeup
+
+_log = logging.getLogger("hookgate.intake")
+
+Journey = Coroutine[Any, Any, None]
+
+_LINGER_BYTES: Final = 256 * 1024
+_LINGER_SECONDS: Final = 1.0
+_HELD_BYTES: Final = 64 * 1024
+_RATE_GRACE: Final = 2.0
+_DRAIN_IDLE: Final = 1.0
+"""While draining, an idle sender may still send one request, and is told to close; so long we wait for it."""
+
+
+class Site(Protocol):
+    """What a connection needs of its listener."""
+
+    loop: asyncio.AbstractEventLoop
+    limits: Limits
+    draining: bool
+    buffered: int
+    """Bytes of bodies that came in pieces and are in memory."""
+
+    def admit(self, line: "Intake", transport: asyncio.Transport) -> Wire | None:
+        """What is known of a new connection; ``None`` turns it away."""
+
+    def travel(self, line: "Intake", message: RawRequestMessage) -> Journey:
+        """The journey of one request on this line."""
+
+    def wall(self, line: "Intake", reason: Reason) -> None:
+        """Answer and count what never became a request."""
+
+    def gone(self, line: "Intake") -> None:
+        """The connection is closed."""
+
+
+class _NoFlow(BaseProtocol):
+    """What the parser's body streams ask of a protocol. The line drains them after each read, so nothing needs pausing."""
+
+    def pause_reading(self) -> None:
+        """Backpressure is the line's own."""
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Backpressure is the line's own."""
+
+
+class Phase(Enum):
+    """What the connection waits for; each has its deadline."""
+
+    HEAD = 1
+    IDLE = 2
+    BODY = 3
+    BUSY = 4
+    LINGER = 5
+
+
+class Intake(asyncio.Protocol):
+    """One connection of a sender."""
+
+    __slots__ = (
+        "_body", "_body_limit", "_body_size", "_close", "_expects", "_framed", "_held", "_held_bytes", "_journey",
+        "_parser", "_payload", "_read_at", "_rest", "_since", "_site", "_stuck_since", "_unread_bytes", "_waiter",
+        "phase", "speaks_1_0", "transport", "wire",
+    )  # fmt: skip
+
+    transport: asyncio.Transport
+    wire: Wire
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._parser = request_parser(site.loop, site.limits)
+        self._journey: Journey | None = None
+        self._payload: StreamReader = EMPTY_PAYLOAD
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._body_limit = 0
+        self._waiter: Wakeup[Reason | None] | None = None
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._unread_bytes = 0
+        """Bytes of an unfinished head, or of what is read only to be thrown away."""
+        self._close = False
+        self._expects = False
+        self._rest: Rest | None = None
+        self._framed = False
+        self._since = 0.0
+        self._read_at = 0.0
+        self._stuck_since = 0.0
+        self.phase = Phase.HEAD
+        self.speaks_1_0 = False
+
+    # -- asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit or turn away; a fresh connection has the header deadline to say something."""
+        # uvloop's transports are not asyncio's by inheritance, only by what they can do.
+        self.transport = transport = cast(asyncio.Transport, transport)
+        self._since = time.monotonic()
+        wire = self._site.admit(self, transport)
+        if wire is None:
+            self._close = True
+            transport.abort()
+        else:
+            self.wire = wire
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes go to the head, the body, the queue behind a request under way, or nowhere."""
+        if self.phase is Phase.BODY:
+            self._more(data)
+        elif self.phase is Phase.BUSY:
+            self._held.append(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > _HELD_BYTES:
+                self.transport.pause_reading()
+        elif self.phase is Phase.LINGER:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > _LINGER_BYTES:
+                self.transport.abort()
+        elif not self._close:
+            self._feed(data)
+
+    def eof_received(self) -> bool:
+        """The sender has said all it will say. A request under way is answered still."""
+        if self.phase is Phase.BODY:
+            self._close = True
+            self._settle_body(Reason.CLIENT_ABORTED)
+        elif self.phase is Phase.BUSY:
+            self._close = True
+            return True
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A journey under way goes on to its end: what was forwarded must be settled."""
+        self._close = True
+        self._site.gone(self)
+        if self.phase is Phase.BODY:
+            self._settle_body(Reason.CLIENT_ABORTED)
+        if self._rest is not None:
+            rest, self._rest = self._rest, None
+            rest.abort()
+
+    def pause_writing(self) -> None:
+        """The sender takes our answer slowly."""
+        self._stuck_since = time.monotonic()
+        if self._rest is not None:
+            self._rest.pause()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self._stuck_since = 0.0
+        if self._rest is not None:
+            self._rest.resume()
+
+    # -- the journey's side
+
+    @property
+    def closing(self) -> bool:
+        """No further request will be read from this connection."""
+        return self._close or self._site.draining
+
+    @property
+    def unread(self) -> bool:
+        """Bytes of the body are still to come, so the connection cannot be used again."""
+        return not self._payload.is_eof()
+
+    def take(self, limit: int) -> bytes | Reason | None:
+        """The whole body if it is here already; ``None`` when it has to be awaited."""
+        payload = self._payload
+        if not payload.is_eof():
+            return None
+        body = payload.read_nowait()
+        return body if len(body) <= limit else Reason.BODY_TOO_LARGE
+
+    async def whole(self, limit: int, declared: int | None) -> bytes | Reason:
+        """Await the rest of the body, bounded by ``limit`` bytes and the body's deadlines. Invites it where it waits for that."""
+        site = self._site
+        if site.buffered + (declared or 0) > site.limits.buffered_bytes:
+            return Reason.OVERLOADED
+        if self._expects and not self._payload.total_bytes:
+            self.transport.write(CONTINUE)
+        self._body_limit = limit
+        self._since = self._read_at = time.monotonic()
+        self._waiter = waiter = Wakeup[Reason | None](site.loop)
+        self.phase = Phase.BODY
+        self._collect()
+        stop = await waiter
+        self._waiter = None
+        self.phase = Phase.BUSY
+        if stop is not None:
+            return stop
+        return b"".join(self._body)
+
+    def answer(self, data: bytes, *, close: bool) -> None:
+        """Write one whole answer."""
+        if close:
+            self._close = True
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def stream(self, rest: Rest, *, framed: bool) -> None:
+        """Let the rest of a long reply follow, in chunks where its length is unknown (RFC 9112 section 7.1)."""
+        self._rest = rest
+        self._framed = framed
+        if self.transport.is_closing():
+            self._rest = None
+            rest.abort()
+        else:
+            rest.start(self)
+
+    def write(self, data: bytes) -> None:
+        """``Sink``: the next bytes of a long reply."""
+        if data and not self.transport.is_closing():
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._framed else data)
+
+    def end(self, *, whole: bool) -> None:
+        """``Sink``: SECURITY: a reply that broke off must not look finished, so the connection dies with it."""
+        self._rest = None
+        if not whole:
+            self._close = True
+            self.transport.abort()
+        elif self._framed and not self.transport.is_closing():
+            self.transport.write(b"0\r\n\r\n")
+        if self._journey is None and whole and self._next():
+            self._feed(self._unhold())
+
+    # -- the parser's side
+
+    def _feed(self, data: bytes) -> None:
+        while True:
+            try:
+                messages = self._parser.feed_data(data)[0]
+            except LineTooLong:
+                self._wall(Reason.HEADER_TOO_LARGE if self._unread_bytes < self._site.limits.uri_bytes else Reason.URI_TOO_LONG)
+                return
+            except Exception:
+                self._wall(Reason.MALFORMED_REQUEST)
+                return
+            if not messages:
+                if data:
+                    self._partial(len(data))
+                return
+            message, self._payload = messages[0]
+            self._unread_bytes = 0
+            self.phase = Phase.BUSY
+            self._expects = "expect" in message.headers
+            self.speaks_1_0 = message.version < (1, 1)
+            # SECURITY: with aiohttp 3.14.5 the last trailer of a chunked request becomes the first header of the next one on
+            # that parser; a chunked request is therefore the last on its connection.
+            self._close = message.should_close or message.chunked
+            self._journey = self._site.travel(self, message)
+            if not self._advance() or not self._next():
+                return
+            data = self._unhold()
+
+    def _partial(self, count: int) -> None:
+        if self.phase is Phase.IDLE or not self._unread_bytes:
+            self.phase = Phase.HEAD
+            self._since = time.monotonic()
+        self._unread_bytes += count
+        if self._unread_bytes > self._site.limits.header_bytes + 1024:
+            self._wall(Reason.HEADER_TOO_LARGE)
+
+    def _more(self, data: bytes) -> None:
+        self._read_at = time.monotonic()
+        self._unread_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+            self._collect()
+        except Exception:
+            self._close = True
+            self._settle_body(Reason.MALFORMED_REQUEST)
+
+    def _collect(self) -> None:
+        payload = self._payload
+        chunk = payload.read_nowait()
+        if chunk:
+            self._body.append(chunk)
+            self._body_size += len(chunk)
+            self._site.buffered += len(chunk)
+        if self._body_size > self._body_limit:
+            self._settle_body(Reason.BODY_TOO_LARGE)
+        elif payload.is_eof():
+            self._settle_body(None)
+        elif self._site.buffered > self._site.limits.buffered_bytes:
+            self._settle_body(Reason.OVERLOADED)
+        elif self._unread_bytes > 4 * self._body_size + 64 * 1024:
+            # One-byte chunks and endless chunk extensions cost far more to parse than to send.
+            self._settle_body(Reason.MALFORMED_REQUEST)
+
+    def _settle_body(self, stop: Reason | None) -> None:
+        if self._waiter is not None and not self._waiter.settled:
+            self._waiter.set_result(stop)
+
+    def _wall(self, reason: Reason) -> None:
+        self._close = True
+        self._site.wall(self, reason)
+        self._hang_up(unread=True)
+
+    # -- stepping the journey
+
+    def _advance(self) -> bool:
+        """Run the journey until it waits; True when it has ended."""
+        journey = self._journey
+        assert journey is not None  # noqa: S101 - only called with one
+        try:
+            waiting = journey.send(None)
+        except StopIteration:
+            self._journey = None
+            return True
+        except BaseException:
+            _log.exception("a journey broke")
+            self._journey = None
+            self._close = True
+            self.transport.abort()
+            return True
+        if waiting is None:
+            self._site.loop.call_soon(self._resume, None)
+        else:
+            waiting._asyncio_future_blocking = False
+            waiting.add_done_callback(self._resume)
+        return False
+
+    def _resume(self, _settled: object) -> None:
+        if self._advance() and self._next():
+            self._feed(self._unhold())
+
+    def _next(self) -> bool:
+        """Ready for another request? If not, hang up. While a long reply still streams, its end asks again."""
+        if self._rest is not None:
+            return False
+        if self._body_size:
+            self._site.buffered -= self._body_size
+            self._body = []
+            self._body_size = 0
+        if self._close or self._site.draining:
+            self._hang_up(unread=not self._payload.is_eof())
+            return False
+        self._parser.message_consumed()
+        self._payload = EMPTY_PAYLOAD
+        self._unread_bytes = 0
+        self.phase = Phase.IDLE
+        self._since = time.monotonic()
+        return True
+
+    def _unhold(self) -> bytes:
+        if not self._held:
+            return b""
+        if self._held_bytes > _HELD_BYTES:
+            self.transport.resume_reading()
+        data = b"".join(self._held)
+        self._held = []
+        self._held_bytes = 0
+        return data
+
+    def _hang_up(self, *, unread: bool) -> None:
+        """Close; with bytes still coming, read on a little, or a reset may take our answer away from the sender."""
+        self._close = True
+        if self.transport.is_closing():
+            return
+        if not unread and not self._held:
+            self.transport.close()
+            return
+        self.phase = Phase.LINGER
+        self._since = time.monotonic()
+        self._unread_bytes = 0
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    # -- the sweeper's side
+
+    def sweep(self, now: float) -> None:
+        """Act on deadlines."""
+        limits = self._site.limits
+        age = now - self._since
+        if self._stuck_since and now - self._stuck_since > limits.write_timeout:
+            self.transport.abort()
+        elif self.phase is Phase.IDLE:
+            if age > (_DRAIN_IDLE if self._site.draining else limits.idle_timeout):
+                self._hang_up(unread=False)
+        elif self.phase is Phase.HEAD:
+            if age > limits.header_timeout:
+                if self._unread_bytes:
+                    self._wall(Reason.REQUEST_TIMEOUT)
+                else:
+                    self.transport.abort()
+        elif self.phase is Phase.BODY:
+            slow = age > _RATE_GRACE and self._body_size < limits.body_rate * (age - _RATE_GRACE)
+            if slow or age > limits.body_timeout or now - self._read_at > limits.body_idle_timeout:
+                self._close = True
+                self._settle_body(Reason.REQUEST_TIMEOUT)
+        elif self.phase is Phase.LINGER and age > _LINGER_SECONDS:
+            self.transport.abort()
+
+
+def request_parser(loop: asyncio.AbstractEventLoop, limits: Limits) -> HttpRequestParser:
+    """A fresh parser of requests: strict, decoding nothing, one message at a time."""
+    return HttpRequestParser(
+        _NoFlow(loop),
+        loop,
+        2**16,
+        max_line_size=limits.header_bytes,
+        max_field_size=limits.header_bytes,
+        max_headers=limits.header_count,
+        auto_decompress=False,
+        max_msg_queue_size=1,
+    )

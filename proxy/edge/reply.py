@@ -1,0 +1,48 @@
+"""The bot's answer as bytes for the sender: status line, fields and body as they came, hop-by-hop fields aside."""
+
+from typing import Final
+
+from proxy.messages import Reply
+
+HOP_BY_HOP: Final = frozenset({
+    b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade",
+})  # fmt: skip
+"""RFC 9110 section 7.6.1; what ``Connection`` nominates is dropped besides."""
+
+
+def reply_bytes(reply: Reply, *, close: bool, bodyless: bool, old: bool) -> tuple[bytes, bool]:
+    """The head and what there is of the body in one piece, and whether the connection must close after it.
+
+    ``bodyless``: the answer to HEAD, whose length fields stand for a body that is not sent. ``old``: the sender speaks HTTP/1.0,
+    so a body of unknown length ends with the connection.
+    """
+    lines = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reply.reason)]
+    nominated = _nominated(reply)
+    lengthless = True
+    for name, value in reply.fields:
+        lowered = name.lower()
+        if lowered in HOP_BY_HOP or lowered in nominated:
+            continue
+        if lowered == b"content-length":
+            lengthless = False
+        lines.append(b"%b: %b\r\n" % (name, value))
+    if lengthless and not bodyless and reply.status not in {204, 304}:
+        if reply.rest is None:
+            lines.append(b"Content-Length: %d\r\n" % len(reply.body))
+        elif old:
+            close = True
+        else:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+    if close:
+        lines.append(b"Connection: close\r\n")
+    lines.append(b"\r\n")
+    lines.append(reply.body)
+    return b"".join(lines), close
+
+
+def _nominated(reply: Reply) -> frozenset[bytes]:
+    names = [value for name, value in reply.fields if name.lower() == b"connection"]
+    if not names:
+        return frozenset()
+    return frozenset(token.strip().lower() for value in names for token in value.split(b",")) - {b"content-length"}

@@ -1,0 +1,127 @@
+"""What travels: the head of a request, the whole request, and the bot's reply. Bytes as they came; a parsed view is only looked at.
+
+``Head`` has no body, so a rule of the door cannot judge one. What is forwarded is ``head`` and ``body``, never the document.
+"""
+
+import hashlib
+from typing import Final, NamedTuple, Protocol
+
+import orjson
+
+from proxy.networks import Address
+
+Field = tuple[bytes, bytes]
+
+
+class Head(NamedTuple):
+    """All of a request but its body."""
+
+    method: str
+    target: bytes
+    """As it stood in the request line."""
+    path: bytes
+    query: bytes | None
+    """What follows the first ``?``; ``None`` without one."""
+    fields: tuple[Field, ...]
+    """Name and value of each header field, in wire order, case and number."""
+    names: list[bytes]
+    """The lower-case names, parallel to ``fields``."""
+    named: dict[bytes, bytes]
+    """First value of each lower-case name."""
+    repeated: frozenset[bytes]
+    """Lower-case names that occur more than once."""
+    peer: Address
+    client: Address
+    trusted: bool
+    """The peer is a trusted proxy."""
+    https: bool
+    certificate: bytes | None
+    """The client's verified certificate (DER), where TLS is ours and one was given."""
+    length: int | None
+    """Declared body length; ``None`` for a chunked body, or none declared."""
+    chunked: bool
+    arrived: float
+    """Unix seconds: the one reading of the wall clock."""
+    started: float
+    """Seconds of the monotonic clock."""
+    request_id: bytes
+
+    def single(self, name: bytes) -> bytes | None:
+        """The value of a field that must not be repeated; ``None`` when it is absent. Check ``repeated`` for doubles."""
+        return self.named.get(name)
+
+
+class _NotJson:
+    """What ``Request.document`` gives for a body that is no JSON."""
+
+
+NOT_JSON: Final = _NotJson()
+_UNREAD: Final = _NotJson()
+
+
+class Request:
+    """A head and its whole raw body."""
+
+    __slots__ = ("_digest", "_document", "body", "head")
+
+    def __init__(self, head: Head, body: bytes) -> None:
+        self.head: Final = head
+        self.body: Final = body
+        self._document: object = _UNREAD
+        self._digest = b""
+
+    def document(self) -> object:
+        """The body as JSON, parsed once, for looking only; ``NOT_JSON`` where it is none.
+
+        orjson is strict (RFC 8259): no NaN, no BOM, nesting up to 1024. Integers beyond 64 bits come out as floats.
+        """
+        if self._document is _UNREAD:
+            try:
+                self._document = orjson.loads(self.body)
+            except orjson.JSONDecodeError:
+                self._document = NOT_JSON
+        return self._document
+
+    def digest(self) -> bytes:
+        """The first 16 bytes of the body's SHA-256: the same body, the same digest, on every machine."""
+        if not self._digest:
+            self._digest = hashlib.sha256(self.body).digest()[:16]
+        return self._digest
+
+
+class Sink(Protocol):
+    """Where the rest of a long reply goes."""
+
+    def write(self, data: bytes) -> None:
+        """Take the next bytes of the body."""
+
+    def end(self, *, whole: bool) -> None:
+        """No more bytes: the body is whole, or it broke off."""
+
+
+class Rest(Protocol):
+    """The part of a long reply that is still to come."""
+
+    def start(self, sink: Sink) -> None:
+        """Give what has come so far to the sink, then the rest as it comes."""
+
+    def pause(self) -> None:
+        """The sink is full."""
+
+    def resume(self) -> None:
+        """The sink takes more."""
+
+    def abort(self) -> None:
+        """The sink is gone."""
+
+
+class Reply(NamedTuple):
+    """The bot's answer, as it came."""
+
+    status: int
+    reason: bytes
+    fields: tuple[Field, ...]
+    body: bytes
+    length: int | None
+    """The declared length, for a ``rest`` or a HEAD request."""
+    rest: Rest | None = None

@@ -1,0 +1,1 @@
+"""What Hookgate tells: metrics and one log line an exchange. Observers see only the finished ``Exchange``."""

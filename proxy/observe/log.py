@@ -1,0 +1,171 @@
+"""One JSON line an exchange, and the service's own lines, through one bounded sink that no request ever waits for.
+
+No body, no header value, no path, no secret. Under a flood of refusals the lines of one kind are damped, with counts.
+"""
+
+import logging
+import os
+import queue
+import threading
+import time
+from typing import Final
+
+import orjson
+
+from proxy.exchange import Exchange
+from proxy.verdict import Outcome
+
+_FLUSH_BYTES: Final = 32 * 1024
+_QUEUED: Final = 256
+_PER_SECOND: Final = 10
+_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_LEVEL_OF: Final = {Outcome.FORWARDED: "info", Outcome.DUPLICATE: "info", Outcome.REFUSED: "warning", Outcome.FAILED: "error"}
+
+
+class Sink:
+    """Writes lines to a file descriptor from a thread of its own; a slow or broken reader costs lines, never time."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._queue: queue.Queue[tuple[int, bytes] | None] = queue.Queue(_QUEUED)
+        self.dropped = 0
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
+
+    def add(self, line: bytes) -> None:
+        """Take one line without its end."""
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size > _FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand what is held to the thread; full means dropped and counted."""
+        if not self._lines:
+            return
+        lines, self._lines, self._size = self._lines, [], 0
+        lines.append(b"")
+        try:
+            self._queue.put_nowait((len(lines) - 1, b"\n".join(lines)))
+        except queue.Full:
+            self.dropped += len(lines) - 1
+
+    def close(self) -> None:
+        """Write what is left, waiting at most two seconds for a slow reader."""
+        self.flush()
+        try:
+            self._queue.put(None, timeout=1.0)
+        except queue.Full:
+            return
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            count, data = item
+            try:
+                while data:
+                    data = data[os.write(self._descriptor, data) :]
+            except OSError:
+                self.dropped += count
+
+
+class ExchangeLog:
+    """Makes the lines of exchanges."""
+
+    def __init__(self, sink: Sink, level: str) -> None:
+        self._sink = sink
+        self.level = level
+        self._second = 0
+        self._stamp = ""
+        self._told: dict[tuple[str, str], int] = {}
+
+    def observe(self, exchange: Exchange) -> None:
+        """One line, unless its level is below the policy's or its kind is damped for this second."""
+        level = _LEVEL_OF[exchange.outcome]
+        if _LEVELS[level] < _LEVELS[self.level]:
+            return
+        second = int(exchange.arrived)
+        if second != self._second:
+            self._turn(second)
+        if exchange.outcome is Outcome.REFUSED:
+            kind = (exchange.route, exchange.reason.value)
+            told = self._told.get(kind, 0)
+            self._told[kind] = told + 1
+            if told >= _PER_SECOND:
+                return
+        self._sink.add(orjson.dumps(self._line(exchange, level)))
+
+    def _line(self, exchange: Exchange, level: str) -> dict[str, object]:
+        return {
+            "time": f"{self._stamp}.{int(exchange.arrived % 1 * 1000):03d}Z",
+            "level": level,
+            "event": "exchange",
+            "request_id": exchange.request_id,
+            "route": exchange.route,
+            "client": exchange.client,
+            "peer": exchange.peer,
+            "outcome": exchange.outcome,
+            "reason": exchange.reason,
+            "findings": [f"{found.rule}:{found.reason}:{found.mode}" for found in exchange.findings],
+            "secret": exchange.secret,
+            "cause": exchange.cause
+            if exchange.findings and "signature_mismatch" in {f.reason for f in exchange.findings}
+            else "",
+            "status": exchange.status,
+            "bytes": exchange.size,
+            "update_type": exchange.update_type,
+            "verification_ms": round(exchange.verification * 1000, 3),
+            "upstream_ms": round(exchange.upstream * 1000, 3),
+        }
+
+    def _turn(self, second: int) -> None:
+        for (route, reason), told in self._told.items():
+            if told > _PER_SECOND:
+                line = {"event": "exchanges_damped", "route": route, "reason": reason, "count": told - _PER_SECOND}
+                self._sink.add(orjson.dumps({"time": f"{self._stamp}.999Z", "level": "warning", **line}))
+        self._told.clear()
+        self._second = second
+        self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+    def tick(self) -> None:
+        """Called a few times a second: end a second in which nothing more came, and flush."""
+        now = int(time.time())
+        if self._told and now != self._second:
+            self._turn(now)
+        self._sink.flush()
+
+
+class ServiceLog(logging.Handler):
+    """The service's own lines, in the same form. Extra fields must be plain words; a traceback names places only."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One record, one line."""
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line["error"] = type(error).__name__
+            # SECURITY: an exception's text may quote a request or a secret; its type and places may not.
+            line["places"] = _places(record.exc_info[1])
+        line.update(record.__dict__.get("facts", {}))
+        self._sink.add(orjson.dumps(line, default=str))
+
+
+def _places(error: BaseException) -> list[str]:
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        places.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno}:{code.co_name}")
+        trace = trace.tb_next
+    return places[-8:]

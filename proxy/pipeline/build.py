@@ -1,0 +1,217 @@
+"""Policy + secrets + store → gates: the one table of rules, in running order."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from proxy.messages import Request
+from proxy.networks import NetworkSet, parse_network
+from proxy.pipeline.gate import Gate, Plan
+from proxy.pipeline.modes import Switch, milder, stance_of
+from proxy.policy.model import HmacSignature, Policy, Route, SchemaRule, TokenSignature
+from proxy.policy.presets import preset
+from proxy.policy.secrets import Secret
+from proxy.policy.values import Selector, SelectorKind
+from proxy.rules.base import BodyRule, HeadRule
+from proxy.rules.content import Content
+from proxy.rules.ip import Ip
+from proxy.rules.keys import Read, reader
+from proxy.rules.rate import Rate
+from proxy.rules.replay import Replay
+from proxy.rules.schema import Schema, validator
+from proxy.rules.signature import Hmac, Token
+from proxy.rules.size import DeclaredSize, Size
+from proxy.rules.timestamp import Timestamp
+from proxy.rules.transport import Transport
+from proxy.store.base import Store
+from proxy.verdict import Mode
+
+_FORWARDING = frozenset({
+    b"host", b"content-length", b"content-type", b"transfer-encoding", b"connection", b"forwarded", b"x-real-ip", b"x-request-id",
+    b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"authorization",
+})  # fmt: skip
+
+
+class Routes(NamedTuple):
+    """Every gate by the exact bytes of its path."""
+
+    gates: Mapping[bytes, Gate]
+    managed: frozenset[bytes]
+    """Header names that a rule or we rely on; their underscore twins are refused."""
+
+
+def build(
+    policy: Policy,
+    secrets: Mapping[str, tuple[Secret, ...]],
+    schemas: Mapping[str, Any],
+    store: Store,
+    switch: Switch,
+    store_failed: Callable[[str], None],
+) -> Routes:
+    """Compile a sound policy to what the hot path runs."""
+
+    def replay(route: Route) -> Replay | None:
+        settings = route.rules.replay
+        return Replay(settings, _read(route, settings.key), route.name, store, store_failed) if settings else None
+
+    gates = {}
+    managed = set(_FORWARDING)
+    for route in policy.routes:
+        gates[route.path.encode()] = _gate(policy, route, secrets.get(route.name, ()), schemas, replay(route), switch)
+        managed.update(_relied_on(route))
+    return Routes(gates, frozenset(managed))
+
+
+def _gate(
+    policy: Policy, route: Route, secrets: tuple[Secret, ...], schemas: Mapping[str, Any], replay: Replay | None, switch: Switch
+) -> Gate:
+    rules = route.rules
+    door = _door(policy, route, secrets)
+    desk, shape = _desk(route, secrets, schemas)
+    replay_mode = rules.replay.mode if rules.replay is not None else Mode.OFF
+    size = rules.size
+    limit = policy.limits.body_bytes
+
+    def plan(base: Mode) -> Plan:
+        stops = size is not None and milder(size.mode, base) is Mode.ENFORCE
+        return Plan(
+            door=tuple((rule, mode) for rule, own in door if (mode := milder(own, base)) is not Mode.OFF),
+            desk=tuple((rule, mode) for rule, own in desk if (mode := milder(own, base)) is not Mode.OFF),
+            claim=milder(replay_mode, base),
+            shape=tuple((rule, mode) for rule, own in shape if (mode := milder(own, base)) is not Mode.OFF),
+            body_limit=min(size.max, limit) if stops and size else limit,
+            oversize=Size(size).fail if stops and size else None,
+        )
+
+    listed = route.senders
+    return Gate(
+        route.name,
+        {mode: plan(mode) for mode in Mode},
+        stance=stance_of(switch.of(route.name), route.mode, policy.mode),
+        replay=replay,
+        proved=rules.signature is not None and rules.signature.mode is not Mode.OFF,
+        methods=frozenset(route.methods),
+        query=route.query == "pass",
+        senders=lambda head: head.client in listed,
+        event=_event(route.event),
+    )
+
+
+def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...]) -> list[tuple[HeadRule, Mode]]:
+    """Before the body is read, cheapest and least telling first; the declared size before the secret, as the surface says."""
+    rules = route.rules
+    table: list[tuple[HeadRule, Mode]] = []
+    if rules.transport is not None:
+        pins = policy.listen.tls.client_pins if policy.listen.tls else ()
+        table.append((Transport(rules.transport, pins), rules.transport.mode))
+    if rules.ip is not None:
+        table.append((Ip(rules.ip, networks_of(rules.ip.allow), networks_of(rules.ip.deny)), rules.ip.mode))
+    if rules.rate is not None:
+        table.append((Rate(rules.rate), rules.rate.mode))
+    if rules.size is not None:
+        table.append((DeclaredSize(rules.size), rules.size.mode))
+    if isinstance(rules.signature, TokenSignature):
+        table.append((Token(rules.signature, secrets), rules.signature.mode))
+    return table
+
+
+def _desk(
+    route: Route, secrets: tuple[Secret, ...], schemas: Mapping[str, Any]
+) -> tuple[list[tuple[BodyRule, Mode]], list[tuple[BodyRule, Mode]]]:
+    """With the body: cheap facts, then the signature, so that nobody parses unsigned JSON; the shape comes after the claim."""
+    rules = route.rules
+    desk: list[tuple[BodyRule, Mode]] = []
+    if rules.size is not None:
+        desk.append((Size(rules.size), rules.size.mode))
+    if rules.content is not None:
+        desk.append((Content(rules.content), rules.content.mode))
+    if isinstance(rules.signature, HmacSignature):
+        desk.append((Hmac(rules.signature, secrets, _values(route, rules.signature)), rules.signature.mode))
+    if rules.timestamp is not None:
+        desk.append((Timestamp(rules.timestamp, _timestamp(route)), rules.timestamp.mode))
+    shape: list[tuple[BodyRule, Mode]] = []
+    if rules.json_schema is not None:
+        shape.append((_schema(route, rules.json_schema, schemas), rules.json_schema.mode))
+    return desk, shape
+
+
+def _schema(route: Route, settings: SchemaRule, schemas: Mapping[str, Any]) -> Schema:
+    whole = validator(schemas[settings.file]) if settings.file else None
+    by = _read(route, settings.by) if settings.by else None
+    return Schema(settings, whole, by, {value.encode(): validator(schemas[file]) for value, file in settings.files.items()})
+
+
+def _values(route: Route, settings: HmacSignature) -> dict[str, Read]:
+    values: dict[str, Read] = {}
+    if route.rules.timestamp is not None:
+        values["timestamp"] = _timestamp(route)
+    if settings.id is not None:
+        values["id"] = _read(route, settings.id)
+    if route.public_url is not None:
+        url = route.public_url.encode()
+        values["url"] = lambda request: url
+    return values
+
+
+def _timestamp(route: Route) -> Read:
+    settings = route.rules.timestamp
+    assert settings is not None  # noqa: S101 - callers asked
+    return _read(route, settings.source or Selector(SelectorKind.HEADER, settings.header or ""))
+
+
+def _read(route: Route, selector: Selector) -> Read:
+    signature = route.rules.signature
+    if isinstance(signature, HmacSignature):
+        return reader(selector, signature.items, signature.header.lower().encode())
+    return reader(selector)
+
+
+def _relied_on(route: Route) -> set[bytes]:
+    names = set()
+    rules = route.rules
+    if rules.signature is not None:
+        names.add(rules.signature.header)
+    if rules.timestamp is not None and rules.timestamp.header:
+        names.add(rules.timestamp.header)
+    selectors = [rules.timestamp and rules.timestamp.source, rules.replay and rules.replay.key]
+    names.update(one.argument for one in selectors if one and one.kind is SelectorKind.HEADER)
+    return {name.lower().encode() for name in names}
+
+
+def networks_of(written: tuple[str, ...]) -> NetworkSet:
+    """Networks from written ones and from presets' published ranges."""
+    networks = []
+    unix = False
+    for one in written:
+        if one == "unix":
+            unix = True
+        elif one[0].isdigit() or ":" in one:
+            networks.append(parse_network(one))
+        else:
+            networks.extend(map(parse_network, preset(one).networks))
+    return NetworkSet(networks, unix=unix)
+
+
+def _event(written: tuple[str, ...]) -> Callable[[Request], str]:
+    """The update's type for the log: from a header, or the first known key of the document."""
+    if not written:
+        return lambda request: ""
+    if written[0].startswith("header:"):
+        name = written[0].removeprefix("header:").lower().encode()
+        return lambda request: _word(request.head.named.get(name, b""))
+    known = frozenset(written)
+
+    def of(request: Request) -> str:
+        document = request.document()
+        if isinstance(document, dict):
+            for key in document:
+                if key in known:
+                    return str(key)
+        return "other"
+
+    return of
+
+
+def _word(value: bytes) -> str:
+    """SECURITY: a header's text gets into the log only as a short plain word."""
+    text = value[:40].decode("ascii", "replace")
+    return text if text.replace("_", "").replace("-", "").replace(".", "").isalnum() else "other"

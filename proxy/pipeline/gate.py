@@ -1,0 +1,207 @@
+"""The gate of one route: runs its rules at door and desk, decides what each finding counts for, makes the permits.
+
+First enforced ``Fail`` ends the walk; reported ones walk on, so that one day of reporting shows every finding.
+A rule that raises is a ``Fail`` of its own (``rule_broke``), and the rule's mode decides as usual.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from proxy.messages import Head, Request
+from proxy.pipeline.modes import chosen
+from proxy.policy.values import Stance
+from proxy.rules.base import BodyRule, HeadRule
+from proxy.rules.replay import UNCHECKED, Replay, Reserved
+from proxy.verdict import STATUS, Cause, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
+
+_log = logging.getLogger("hookgate.gate")
+
+_BROKE: Final = Fail(Reason.RULE_BROKE)
+_PROOFS: Final = frozenset({RuleName.SIGNATURE, RuleName.TIMESTAMP})
+_WAIT: Final = {429: 1, 503: 5}
+
+
+class Plan(NamedTuple):
+    """The rules that run under one mode, each with what its findings count for."""
+
+    door: tuple[tuple[HeadRule, Mode], ...]
+    desk: tuple[tuple[BodyRule, Mode], ...]
+    claim: Mode
+    shape: tuple[tuple[BodyRule, Mode], ...]
+    """The rules after the claim."""
+    body_limit: int
+    """Reading stops here."""
+    oversize: Fail | None
+    """What is found when it does; ``None`` for the wall that holds in every mode."""
+
+
+class Judgement:
+    """What has been found about one request so far."""
+
+    __slots__ = ("cause", "findings", "held", "plan", "secret", "share")
+
+    def __init__(self, plan: Plan, share: int) -> None:
+        self.plan = plan
+        self.share = share
+        """Percent of requests for which enforcing holds; below 100 the body decides, so the door's refusal is held."""
+        self.held: Refusal | None = None
+        self.findings: list[Finding] = []
+        self.secret = ""
+        self.cause = Cause.UNKNOWN
+
+
+class Permit(NamedTuple):
+    """The right to forward this request. ``Gate.desk`` alone makes it."""
+
+    route: str
+    request: Request
+    reserved: Reserved
+    reported: tuple[Finding, ...]
+
+
+class Gate:
+    """All rules of one route. ``stance`` alone may change while it lives: the switch turns it."""
+
+    __slots__ = ("_proved", "event", "methods", "name", "plans", "query", "replay", "senders", "stance")
+
+    def __init__(
+        self,
+        name: str,
+        plans: dict[Mode, Plan],
+        *,
+        stance: Stance,
+        replay: Replay | None,
+        proved: bool,
+        methods: frozenset[str],
+        query: bool,
+        senders: Callable[[Head], bool],
+        event: Callable[[Request], str],
+    ) -> None:
+        self.name = name
+        self.plans = plans
+        self.stance = stance
+        self.replay = replay
+        self.methods = methods
+        self.query = query
+        self.senders = senders
+        self.event = event
+        self._proved = proved
+
+    def open(self) -> Judgement:
+        """Begin to judge a request under the stance of this moment."""
+        stance = self.stance
+        return Judgement(self.plans[stance.mode], stance.share if stance.mode is Mode.ENFORCE else 100)
+
+    def door(self, head: Head, judgement: Judgement) -> Refusal | None:
+        """Judge the head."""
+        for rule, mode in judgement.plan.door:
+            try:
+                verdict = rule.check(head)
+            except Exception:
+                verdict = _broke(rule.name)
+            refusal = self._note(verdict, rule.name, mode, judgement)
+            if refusal is not None:
+                if judgement.share == 100:
+                    return refusal
+                judgement.held = judgement.held or refusal
+        return None
+
+    def body_limit(self, judgement: Judgement) -> int:
+        """Where reading stops. While the share has not spoken, only the wall holds."""
+        return (judgement.plan if judgement.share == 100 else self.plans[Mode.REPORT]).body_limit
+
+    def oversize(self, judgement: Judgement) -> Refusal:
+        """The body went on past the plan's limit."""
+        found = judgement.plan.oversize if judgement.share == 100 else None
+        if found is None:
+            return refusal_of(Fail(Reason.BODY_TOO_LARGE))
+        judgement.findings.append(Finding(RuleName.SIZE, found.reason, Mode.ENFORCE))
+        return refusal_of(found)
+
+    async def desk(self, request: Request, judgement: Judgement) -> Permit | Refusal:
+        """Judge head and whole body, reserve the claim; a permit must be settled whatever happens next."""
+        if judgement.share < 100:
+            refusal = self._drawn(request, judgement)
+            if refusal is not None:
+                return refusal
+        for rule, mode in judgement.plan.desk:
+            refusal = self._judge(rule, mode, request, judgement)
+            if refusal is not None:
+                return refusal
+        reserved = UNCHECKED
+        if self.replay is not None and judgement.plan.claim is not Mode.OFF and self._authentic(judgement):
+            claimed = await self._claim(self.replay, request, judgement)
+            if isinstance(claimed, Refusal):
+                return claimed
+            reserved = claimed
+        for rule, mode in judgement.plan.shape:
+            refusal = self._judge(rule, mode, request, judgement)
+            if refusal is not None:
+                # Acknowledged is as good as delivered: the sender will not come again.
+                await self.settle(reserved, delivered=refusal.status < 300)
+                return refusal
+        return Permit(self.name, request, reserved, tuple(judgement.findings))
+
+    async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
+        """Tell the claim how it ended."""
+        if self.replay is not None and reserved.key:
+            await self.replay.settle(reserved, delivered=delivered)
+
+    def _judge(self, rule: BodyRule, mode: Mode, request: Request, judgement: Judgement) -> Refusal | None:
+        try:
+            verdict = rule.check(request)
+        except Exception:
+            verdict = _broke(rule.name)
+        return self._note(verdict, rule.name, mode, judgement)
+
+    def _note(self, verdict: Verdict, rule: RuleName, mode: Mode, judgement: Judgement) -> Refusal | None:
+        if type(verdict) is Pass:
+            if verdict.secret:
+                judgement.secret = verdict.secret
+            return None
+        assert isinstance(verdict, Fail)  # noqa: S101 - the type's other half
+        judgement.findings.append(Finding(rule, verdict.reason, mode))
+        if verdict.reason is Reason.SIGNATURE_MISMATCH:
+            judgement.cause = verdict.cause
+        return refusal_of(verdict) if mode is Mode.ENFORCE else None
+
+    def _drawn(self, request: Request, judgement: Judgement) -> Refusal | None:
+        """The share has its say now that the body is here."""
+        if chosen(request.digest(), judgement.share):
+            return judgement.held
+        judgement.plan = self.plans[Mode.REPORT]
+        judgement.findings = [found._replace(mode=Mode.REPORT) for found in judgement.findings]
+        return None
+
+    def _authentic(self, judgement: Judgement) -> bool:
+        """SECURITY: a forged request must not reserve a genuine id, in report mode either."""
+        if self._proved:
+            return not any(found.rule in _PROOFS for found in judgement.findings)
+        return not judgement.findings
+
+    async def _claim(self, replay: Replay, request: Request, judgement: Judgement) -> Reserved | Refusal:
+        mode = judgement.plan.claim
+        try:
+            claimed = await replay.claim(request)
+        except Exception:
+            claimed = _broke(RuleName.REPLAY)
+        if isinstance(claimed, Reserved):
+            if claimed is UNCHECKED:
+                judgement.findings.append(Finding(RuleName.REPLAY, Reason.STORE_UNREACHABLE, Mode.REPORT))
+            return claimed
+        return self._note(claimed, RuleName.REPLAY, mode, judgement) or UNCHECKED
+
+
+def refusal_of(found: Fail) -> Refusal:
+    """How a finding that decided is answered."""
+    if found.answer.acknowledge:
+        return Refusal(found.reason, 200)
+    status = found.answer.status or STATUS[found.reason]
+    return Refusal(found.reason, status, found.answer.retry_after or found.retry_after or _WAIT.get(status, 0))
+
+
+def _broke(rule: RuleName) -> Fail:
+    # The traceback may quote what was judged, so only the place is told.
+    _log.exception("rule %s broke", rule.value)
+    return _BROKE

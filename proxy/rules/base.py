@@ -1,0 +1,35 @@
+"""What a rule is: a small object whose one method answers ``Pass`` or ``Fail``. The gate decides what a ``Fail`` counts for."""
+
+from typing import Protocol
+
+from proxy.messages import Head, Request
+from proxy.policy.model import RuleSettings
+from proxy.verdict import Answer, RuleName, Verdict
+
+
+class HeadRule(Protocol):
+    """Judges the head alone, before the body is read."""
+
+    @property
+    def name(self) -> RuleName:
+        """Which rule of the closed list it is."""
+
+    def check(self, head: Head) -> Verdict:
+        """Judge; never raises, never blocks."""
+
+
+class BodyRule(Protocol):
+    """Judges head and whole body."""
+
+    @property
+    def name(self) -> RuleName:
+        """Which rule of the closed list it is."""
+
+    def check(self, request: Request) -> Verdict:
+        """Judge; never raises, never blocks."""
+
+
+def answer_of(settings: RuleSettings) -> Answer:
+    """How the policy wants this rule's refusals answered."""
+    answer = settings.answer
+    return Answer(answer.status or 0, answer.retry_after or 0, answer.acknowledge)

@@ -1,0 +1,107 @@
+"""The replay rule: reserve a claim before forwarding, confirm it on a 2xx, release it otherwise, before any failure answer.
+
+A repeat of a delivered request is answered for the sender to stop; a repeat of one still in flight waits for its end.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from proxy.errors import StoreError
+from proxy.messages import NOT_JSON, Request
+from proxy.policy.model import ReplayRule
+from proxy.policy.values import SelectorKind
+from proxy.rules.base import answer_of
+from proxy.rules.keys import Read, ambiguous, at, pointer, written
+from proxy.store.base import Claimed, Store
+from proxy.verdict import Fail, Reason, RuleName
+
+
+class Reserved(NamedTuple):
+    """The claim is ours: settle it. An empty ``key`` means there is nothing to settle."""
+
+    key: bytes
+    in_doubt: bool = False
+
+
+UNCHECKED: Final = Reserved(b"")
+
+
+class Replay:
+    """``scope`` keeps the keys of different routes apart; ``failed`` is told each store operation that failed."""
+
+    name: Final = RuleName.REPLAY
+
+    def __init__(self, settings: ReplayRule, read: Read, scope: str, store: Store, failed: Callable[[str], None]) -> None:
+        answer = answer_of(settings)
+        self._read = read
+        self._tokens = pointer(settings.key.argument) if settings.key.kind is SelectorKind.JSON else ()
+        self._whole_numbers = settings.type == "integer"
+        self._scope = scope.encode() + b"\0"
+        self._store = store
+        self._failed = failed
+        self._window = settings.window
+        self._refuse = settings.on_store_error == "refuse"
+        self._drop = settings.in_doubt == "drop"
+        self._not_json = Fail(Reason.PAYLOAD_NOT_JSON, answer)
+        self._keyless = Fail(Reason.REPLAY_KEY_MISSING, answer)
+        self._duplicate = Fail(Reason.REPLAY_DUPLICATE)
+        self._in_flight = Fail(Reason.REPLAY_IN_FLIGHT, retry_after=1)
+        self._conflict = Fail(Reason.REPLAY_CONFLICT, answer)
+        self._unreachable = Fail(Reason.STORE_UNREACHABLE, retry_after=5)
+
+    def key(self, request: Request) -> bytes | Fail:
+        """What names this delivery in the store: the scope and the value, hashed where it is long."""
+        value = self._json(request) if self._tokens else self._read(request)
+        if isinstance(value, Fail):
+            return value
+        if not value:
+            return self._keyless
+        return self._scope + (value if len(value) <= 64 else hashlib.sha256(value).digest())
+
+    def _json(self, request: Request) -> bytes | Fail | None:
+        document = request.document()
+        if document is NOT_JSON:
+            return self._not_json
+        value = at(document, self._tokens)
+        # SECURITY: 1, "1", 1.0 and true must not become one key, nor may a doubled key choose what we count.
+        if self._whole_numbers and (type(value) is not int or value < 0):
+            return None
+        if ambiguous(request.body, self._tokens):
+            return None
+        return written(value)
+
+    async def claim(self, request: Request) -> Reserved | Fail:
+        """Reserve, or say why not. Waits while the same request is on its way elsewhere."""
+        key = self.key(request)
+        if isinstance(key, Fail):
+            return key
+        try:
+            claim = await self._store.claim(key, request.digest(), self._window)
+        except StoreError:
+            self._failed("claim")
+            return self._unreachable if self._refuse else UNCHECKED
+        match claim.state:
+            case Claimed.NEW:
+                return Reserved(key)
+            case Claimed.DELIVERED:
+                return self._duplicate
+            case Claimed.CONFLICT:
+                return self._conflict
+            case Claimed.IN_DOUBT:
+                if self._drop:
+                    await self.settle(Reserved(key), delivered=True)
+                    return self._duplicate
+                return Reserved(key, in_doubt=True)
+            case Claimed.IN_FLIGHT:
+                delivered = claim.end is not None and await claim.end
+                return self._duplicate if delivered else self._in_flight
+
+    async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
+        """Tell the store how it ended. Never raises: a claim that cannot be settled stays with its owner, in doubt."""
+        if not reserved.key:
+            return
+        try:
+            await (self._store.confirm(reserved.key) if delivered else self._store.release(reserved.key))
+        except StoreError:
+            self._failed("confirm" if delivered else "release")

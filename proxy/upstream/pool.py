@@ -1,0 +1,173 @@
+"""Connections to one bot: the last used first, a cap, a bounded queue, deadlines by one sweeper. A request is sent once."""
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from typing import Final
+
+from proxy.errors import UpstreamError
+from proxy.messages import Reply
+from proxy.pipeline.gate import Permit
+from proxy.policy.model import UpstreamSettings
+from proxy.upstream.connection import Connection
+from proxy.upstream.tls import upstream_context, verify_pins
+from proxy.upstream.wire import request_bytes
+from proxy.verdict import Reason
+from proxy.wakeup import Wakeup
+
+_SWEEP_SECONDS: Final = 0.25
+
+
+class Pool:
+    """Everything towards one upstream of the policy."""
+
+    def __init__(self, settings: UpstreamSettings, answer_buffer: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._buffer = answer_buffer
+        self._tls: ssl.SSLContext | None = upstream_context(settings) if settings.url.tls else None
+        self._idle: list[Connection] = []
+        self._busy: set[Connection] = set()
+        self._opening = 0
+        self._queue: deque[tuple[float, Wakeup[None]]] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def forward(self, permit: Permit) -> Reply:
+        """Send a permitted request and give the bot's reply.
+
+        Raises:
+            UpstreamError: unreachable, too slow, not HTTP, or no room to wait.
+        """
+        data = request_bytes(permit)
+        now = time.monotonic()
+        deadline = now + self._settings.timeout
+        connection = self._reuse(now) or await self._connect(deadline)
+        self._busy.add(connection)
+        return await connection.send(data, bodyless=permit.request.head.method == "HEAD", deadline=deadline)
+
+    async def reachable(self, seconds: float) -> bool:
+        """Whether the bot accepts a connection."""
+        if self._idle or self._busy:
+            return True
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await self._open()
+        except (OSError, TimeoutError):
+            return False
+        connection.transport.abort()
+        return True
+
+    def close(self) -> None:
+        """Close what is idle; what is busy closes with its reply."""
+        self._closing = True
+        for connection in list(self._idle):
+            connection.transport.close()
+        self._idle.clear()
+        if not self._busy:
+            self._sweeper.cancel()
+
+    def _reuse(self, now: float) -> Connection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.stale(now):
+                return connection
+            connection.transport.abort()
+        return None
+
+    async def _connect(self, deadline: float) -> Connection:
+        settings = self._settings
+        while len(self._busy) + self._opening >= settings.connections:
+            if len(self._queue) >= settings.queue:
+                raise UpstreamError(Reason.OVERLOADED)
+            turn = Wakeup[None](self._loop)
+            self._queue.append((deadline, turn))
+            await turn
+            connection = self._reuse(time.monotonic())
+            if connection is not None:
+                return connection
+        opened = Wakeup[Connection](self._loop)
+        self._opening += 1
+        # A Task of its own: opening may need asyncio's time-outs, and journeys are no Tasks.
+        task = self._loop.create_task(self._open_for(opened, min(settings.connect_timeout, deadline - time.monotonic())))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await opened
+
+    async def _open_for(self, opened: Wakeup[Connection], seconds: float) -> None:
+        reason = Reason.UPSTREAM_UNREACHABLE
+        connection = None
+        try:
+            async with asyncio.timeout(seconds):
+                connection = await self._open()
+        except TimeoutError:
+            reason = Reason.UPSTREAM_TIMEOUT
+        except (OSError, ssl.SSLError):
+            pass
+        # Out of this Task: the waiter's journey may meet other Tasks' awaitables.
+        self._loop.call_soon(self._opened, opened, connection, reason)
+
+    def _opened(self, opened: Wakeup[Connection], connection: Connection | None, reason: Reason) -> None:
+        self._opening -= 1
+        if connection is None:
+            self._next_in_line()
+            opened.set_exception(UpstreamError(reason))
+        else:
+            opened.set_result(connection)
+
+    async def _open(self) -> Connection:
+        target = self._settings.url
+
+        def make() -> Connection:
+            return Connection(self._loop, self._buffer, self._done)
+
+        if target.path:
+            _, connection = await self._loop.create_unix_connection(make, target.path)
+        elif self._tls is None:
+            _, connection = await self._loop.create_connection(make, target.host, target.port)
+        else:
+            _, connection = await self._loop.create_connection(
+                make,
+                target.host,
+                target.port,
+                ssl=self._tls,
+                server_hostname=target.host,
+                ssl_handshake_timeout=self._settings.connect_timeout,
+                ssl_shutdown_timeout=1.0,
+            )
+            verify_pins(connection.transport, self._settings.pins)
+        connection.idle_limit = self._settings.idle
+        connection.idle_since = time.monotonic()
+        return connection
+
+    def _done(self, connection: Connection, reusable: bool) -> None:
+        self._busy.discard(connection)
+        if reusable and not self._closing:
+            self._idle.append(connection)
+        else:
+            if connection in self._idle:
+                self._idle.remove(connection)
+            if not connection.transport.is_closing():
+                connection.transport.close()
+        self._next_in_line()
+        if self._closing and not self._busy:
+            self._sweeper.cancel()
+
+    def _next_in_line(self) -> None:
+        if self._queue:
+            _, turn = self._queue.popleft()
+            self._loop.call_soon(turn.set_result, None)
+
+    def _sweep(self) -> None:
+        now = time.monotonic()
+        for connection in [one for one in self._busy if one.deadline and one.deadline <= now]:
+            connection.expire()
+        while self._queue and self._queue[0][0] <= now:
+            _, turn = self._queue.popleft()
+            turn.set_exception(UpstreamError(Reason.OVERLOADED))
+        for connection in [one for one in self._idle if one.stale(now)]:
+            self._idle.remove(connection)
+            connection.transport.abort()
+        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
