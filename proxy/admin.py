@@ -39,19 +39,7 @@ def admin_app(controls: Controls, token: Secret | None) -> web.Application:
         return web.json_response(_state(controls))
 
     async def turn(request: web.Request) -> web.Response:
-        try:
-            asked = await request.json()
-            word, route = asked["mode"], asked.get("route")
-            stance = None if word == "policy" else Stance.parse(word)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return web.json_response({"error": 'wants {"mode": "enforce|report|N%|policy", "route": NAME or null}'}, status=400)
-        try:
-            controls.turn(stance, route)
-        except KeyError:
-            return web.json_response({"error": f"no route is named {route!r}"}, status=404)
-        except OSError as error:
-            return web.json_response({"error": f"the switch could not be kept: {error.strerror}"}, status=500)
-        return web.json_response(_state(controls))
+        return await _turn(request, controls)
 
     async def reload(request: web.Request) -> web.Response:
         try:
@@ -64,6 +52,22 @@ def admin_app(controls: Controls, token: Secret | None) -> web.Application:
     app.router.add_post("/mode", turn)
     app.router.add_post("/reload", reload)
     return app
+
+
+async def _turn(request: web.Request, controls: Controls) -> web.Response:
+    try:
+        asked = await request.json()
+        word, route = asked["mode"], asked.get("route")
+        stance = None if word == "policy" else Stance.parse(word)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return web.json_response({"error": 'wants {"mode": "enforce|report|N%|policy", "route": NAME or null}'}, status=400)
+    try:
+        controls.turn(stance, route)
+    except KeyError:
+        return web.json_response({"error": f"no route is named {route!r}"}, status=404)
+    except OSError as error:
+        return web.json_response({"error": f"the switch could not be kept: {error.strerror}"}, status=500)
+    return web.json_response(_state(controls))
 
 
 def _state(controls: Controls) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The one place where the parts are made and tied together: start, reload, drain, stop."""
 
 import asyncio
+import contextlib
 import gc
 import logging
 import platform
@@ -115,14 +116,13 @@ class App:
         self._certificate_expiry = expiry(settings)
 
     async def _serve_web(self, app: web.Application, address: Endpoint) -> Endpoint:
-        sock = bind(address)
+        sock = bind(address, 0o600)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
         site = web.SockSite(runner, sock)
         await site.start()
         if address.path:
-            Path(address.path).chmod(0o600)
             return address
         return Endpoint(address.host, sock.getsockname()[1])
 
@@ -271,10 +271,8 @@ class App:
 
     async def _watch(self) -> None:
         async def changed() -> None:
-            try:
+            with contextlib.suppress(PolicyError):  # told by reload itself; the former policy stays
                 await self.reload()
-            except PolicyError:
-                pass  # told by reload itself; the former policy stays
 
         await watch(lambda: self._loaded.watched, changed)
 

@@ -1,4 +1,4 @@
-"""What travels: the head of a request, the whole request, and the bot's reply. Bytes as they came; a parsed view is only looked at.
+"""What travels: head of a request, the whole request, and the bot's reply. Bytes as they came: a parsed view is only looked at.
 
 ``Head`` has no body, so a rule of the door cannot judge one. What is forwarded is ``head`` and ``body``, never the document.
 """

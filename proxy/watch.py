@@ -1,4 +1,4 @@
-"""Tells when files changed, by content: the inode of a single-file mount never changes, and mtimes of mounted secrets do not move."""
+"""Tells when files changed, by content: a single-file mount keeps its inode, and mtimes of mounted secrets do not move."""
 
 import asyncio
 import hashlib

@@ -136,11 +136,11 @@ class Listener:
         return whole
 
 
-def bind(address: Endpoint) -> socket.socket:
-    """A listening socket, or a sentence that names the remedy."""
+def bind(address: Endpoint, unix_mode: int = 0o660) -> socket.socket:
+    """A listening socket, or a ``StartError`` that names the remedy. ``unix_mode`` says who may use a unix socket."""
     try:
         if address.path:
-            return _bind_unix(Path(address.path))
+            return _bind_unix(Path(address.path), unix_mode)
         family, kind, proto, _, bound = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -164,7 +164,7 @@ def bind(address: Endpoint) -> socket.socket:
     return sock
 
 
-def _bind_unix(path: Path) -> socket.socket:
+def _bind_unix(path: Path, mode: int) -> socket.socket:
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     sock = socket.socket(socket.AF_UNIX)
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
@@ -177,6 +177,6 @@ def _bind_unix(path: Path) -> socket.socket:
             sock.close()
             raise OSError(98, os.strerror(98))
     sock.bind(str(path))
-    path.chmod(0o660)
+    path.chmod(mode)
     sock.listen(_BACKLOG)
     return sock

