@@ -95,6 +95,10 @@ def complaints(error: ValidationError, tree: object) -> Iterator[Complaint]:
     for detail in error.errors(include_url=False, include_input=False):
         path, value = _locate(detail["loc"], tree)
         kind = detail["type"]
+        if kind == "too_short" and value:
+            continue  # the entries are there, but wrong, and each was told by itself
+        if kind == "union_tag_invalid":
+            path = (*path, "scheme")
         if kind == "extra_forbidden":
             word = str(path[-1])
             yield Complaint(path, f"unknown key {word!r}{nearest(word, _known(detail['loc'][:-1]))}", at_key=True)

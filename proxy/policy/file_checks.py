@@ -87,13 +87,18 @@ def read_schemas(route: Route, at: Path) -> tuple[dict[str, object], list[Compla
     for step, name in named:
         path = (*at, "rules", "schema", *(step if isinstance(step, tuple) else (step,)))
         try:
-            documents[name] = _builtin(name) if name.startswith(BUILTIN) else _own(name)
+            documents[name] = read_builtin(name) if name.startswith(BUILTIN) else _own(name)
         except ValueError as error:
             found.append(Complaint(path, str(error)))
     return documents, found
 
 
-def _builtin(name: str) -> object:
+def read_builtin(name: str) -> object:
+    """A shipped JSON Schema, parsed.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
     short = name.removeprefix(BUILTIN)
     if short not in BUILTINS:
         raise ValueError(f"{short!r} is none of the shipped schemas: {', '.join(BUILTINS)}{nearest(short, BUILTINS)}")

@@ -52,12 +52,16 @@ def _repeated(policy: Policy) -> Complaints:
 def _addresses(policy: Policy) -> Complaints:
     own = {"listen": policy.listen.address, "observe": policy.observe.address, "admin": policy.admin.address}
     for name, address in own.items():
-        if len(address.path.encode()) > _SOCKET_PATH_BYTES:
-            yield Complaint((name, "address"), f"the path of a unix socket holds {_SOCKET_PATH_BYTES} bytes at most")
+        yield from _socket_path(address.path, (name, "address"))
         if name != "listen" and address == own["listen"] and (address.path or address.port):
             yield Complaint((name, "address"), "is the address of listen too")
     if own["admin"] == own["observe"] and (own["admin"].path or own["admin"].port):
         yield Complaint(("admin", "address"), "is the address of observe too")
+
+
+def _socket_path(path: str, at: Path) -> Complaints:
+    if len(path.encode()) > _SOCKET_PATH_BYTES:
+        yield Complaint(at, f"the path of a unix socket holds {_SOCKET_PATH_BYTES} bytes at most")
 
 
 def _listener(policy: Policy) -> Complaints:
@@ -116,6 +120,7 @@ def _upstream(upstream: UpstreamSettings, at: Path, policy: Policy) -> Complaint
     if not upstream.url.tls and (upstream.ca_file or upstream.pins):
         yield Complaint((*at, "url"), "ca_file and pins need https://")
     yield from _pins(upstream.pins, (*at, "pins"))
+    yield from _socket_path(upstream.url.path, (*at, "url"))
     if _same(upstream.url, policy.listen.address):
         yield Complaint((*at, "url"), "is the address of listen: the gate would forward to itself")
 

@@ -131,8 +131,10 @@ class _Reading:
         try:
             policy = Policy.model_validate(tree)
         except ValidationError as error:
+            told = frozenset(self._dropped.paths)
             for complaint in complaints(error, tree):
-                self._tell(complaint)
+                if complaint.at_key or not any(complaint.path == path[: len(complaint.path)] for path in told):
+                    self._tell(complaint)
         else:
             return policy
         try:
