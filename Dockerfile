@@ -41,7 +41,7 @@ VOLUME ["/var/lib/hookgate"]
 # Public (plain, TLS) and observe; which of them listen is said by the policy, whose observe address must be 0.0.0.0:9464 here.
 EXPOSE 8080 8443 9464
 # No shell in any of these: each is a program with its arguments.
-HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
   CMD ["hookgate", "healthcheck", "/etc/hookgate/policy.yaml"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["hookgate"]
