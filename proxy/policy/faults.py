@@ -5,6 +5,7 @@ A ``Complaint`` names a place in the tree; ``Places`` knows where in the file th
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -163,9 +164,14 @@ def _quotes(value: object, path: Path) -> str:
     return f'; write "{value}" in quotes' if isinstance(value, int | float) else ""
 
 
+@cache
+def _description() -> Mapping[str, Any]:
+    return Policy.model_json_schema()
+
+
 def _known(location: tuple[int | str, ...]) -> tuple[str, ...]:
     """The keys that may stand at this place, from the model's own description."""
-    schema = Policy.model_json_schema()
+    schema = _description()
     definitions = schema.get("$defs", {})
     place: Mapping[str, Any] = schema
     for step in location:

@@ -3,6 +3,7 @@
 What is printed can be read again once the paths of the routes stand in it.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def printed(policy: Policy, folder: Path) -> str:
         for secret in route["secrets"]:
             if "value" in secret:
                 secret["value"] = _HIDDEN_VALUE
-    return write(_tidy(tree, f"{folder.absolute()}/"))
+    return write(_tidy(tree, f"{os.path.abspath(folder)}/"))
 
 
 def _tidy(value: object, folder: str) -> object:

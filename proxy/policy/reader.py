@@ -92,7 +92,8 @@ class _Reading:
         self.complaints: list[Complaint] = []
         self._file = Path(os.path.abspath(file))
         self._dropped = Dropped()
-        self._dropped.paths.update(flaw.path for flaw in document.flaws)
+        for flaw in document.flaws:
+            self._dropped.add(flaw.path)
         self._secrets: dict[str, tuple[Secret, ...]] = {}
         self._schemas: dict[str, object] = {}
         self._admin_token: Secret | None = None
@@ -116,8 +117,7 @@ class _Reading:
 
     def _tell(self, complaint: Complaint) -> None:
         """Keep a complaint about a part that is wrong by itself, once a place."""
-        if complaint.path not in self._dropped.paths:
-            self._dropped.paths.add(complaint.path)
+        if self._dropped.add(complaint.path):
             self.complaints.append(complaint)
 
     def _typed(self, written: Plain) -> Policy | None:
@@ -131,9 +131,9 @@ class _Reading:
         try:
             policy = Policy.model_validate(tree)
         except ValidationError as error:
-            told = frozenset(self._dropped.paths)
+            around = {path[:length] for path in self._dropped.paths for length in range(1, len(path))}
             for complaint in complaints(error, tree):
-                if complaint.at_key or not any(complaint.path == path[: len(complaint.path)] for path in told):
+                if complaint.at_key or complaint.path not in around:
                     self._tell(complaint)
         else:
             return policy
