@@ -28,6 +28,7 @@ class MemoryStore:
     def __init__(self, clock: Callable[[], float] = time.monotonic, max_entries: int = 1_000_000) -> None:
         self._clock = clock
         self._max_entries = max_entries
+        self._closed = False
         self._reserved: dict[bytes, Reservation] = {}
         self._delivered: dict[bytes, _Delivered] = {}
         # One queue for each window in use: within it, claims expire in the order in which they were confirmed.
@@ -45,6 +46,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Forget everything; whoever waits for a request in flight learns that it was not delivered."""
+        self._closed = True
         for reservation in self._reserved.values():
             reservation.settle(False)
         self._reserved.clear()
@@ -54,6 +56,8 @@ class MemoryStore:
 
     def claim(self, key: bytes, digest: bytes, window: float) -> Wakeup[Claim]:
         """Reserve ``key``; settled on return. Raises ``StoreError`` when awaited, if the table is full of live claims."""
+        if self._closed:
+            return self._refuse("the store is closed")
         now = self._clock()
         self._sweep(now)
         reservation = self._reserved.get(key)
@@ -65,9 +69,7 @@ class MemoryStore:
                 return self._repeat if delivered.digest == digest else self._conflict
             del self._delivered[key]
         if self.entries() >= self._max_entries:
-            full: Wakeup[Claim] = Wakeup(self._loop)
-            full.set_exception(StoreError(f"the store in memory is full ({self._max_entries} live claims)"))
-            return full
+            return self._refuse(f"the store in memory is full ({self._max_entries} live claims)")
         self._reserved[key] = Reservation(digest, window)
         return self._new
 
@@ -99,6 +101,11 @@ class MemoryStore:
     def _answer(self, claim: Claim) -> Wakeup[Claim]:
         wakeup: Wakeup[Claim] = Wakeup(self._loop)
         wakeup.set_result(claim)
+        return wakeup
+
+    def _refuse(self, why: str) -> Wakeup[Claim]:
+        wakeup: Wakeup[Claim] = Wakeup(self._loop)
+        wakeup.set_exception(StoreError(why))
         return wakeup
 
     def _sweep(self, now: float) -> None:

@@ -146,6 +146,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     (found,) = execute("PRAGMA application_id").fetchone()
     if found != APPLICATION_ID and execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
         raise StartError(f"store {path}: this database belongs to another program; set store.url to a file of Hookgate's own")
+    (version,) = execute("PRAGMA user_version").fetchone()
+    if version > SCHEMA_VERSION:
+        raise StartError(
+            f"store {path}: it was written by a newer Hookgate (schema {version}, known here: {SCHEMA_VERSION}); "
+            "run that version, or set store.url to another file"
+        )
     (kind,) = execute("PRAGMA journal_mode = WAL").fetchone()
     if kind != "wal":
         raise StartError(f"store {path}: its file system has no shared memory; set store.url to a file on a local disk")
@@ -153,16 +159,10 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     execute("PRAGMA wal_autocheckpoint = 0")
     execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
     execute(BEGIN)  # also the proof that the file can be written
-    (version,) = execute("PRAGMA user_version").fetchone()
-    if version == 0:
+    if execute("PRAGMA user_version").fetchone()[0] == 0:  # asked again: another worker may have been faster
         execute(_CREATE)
         execute(f"PRAGMA application_id = {APPLICATION_ID}")
         execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    elif version != SCHEMA_VERSION:
-        raise StartError(
-            f"store {path}: it was written by a newer Hookgate (schema {version}, known here: {SCHEMA_VERSION}); "
-            "run that version, or set store.url to another file"
-        )
     execute(COMMIT)
     # From now on a lock is waited for by the loop, not by SQLite, which would put the whole process to sleep.
     execute("PRAGMA busy_timeout = 0")
