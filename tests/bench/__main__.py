@@ -17,8 +17,8 @@ from .report import Report
 from .stage import Stage
 from .throughput import Scale
 
-FULL = Scale(rounds=5, requests=20_000, connections=32, latency_requests=1_000, idle_connections=2_000)
-QUICK = Scale(rounds=1, requests=400, connections=8, latency_requests=50, idle_connections=50)
+FULL = Scale(5, 20_000, connections=32, latency_slices=10, latency_requests=1_000, idle_connections=2_000)
+QUICK = Scale(1, 400, connections=8, latency_slices=1, latency_requests=50, idle_connections=50)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -56,7 +56,7 @@ def _measure_gate(stage: Stage, report: Report) -> None:
     if gate is None:
         return
     try:
-        report.latency = latency.measure(stage, gate.port, report.scale.latency_requests, _tell)
+        report.latency = latency.measure(stage, gate.port, report.scale.latency_slices, report.scale.latency_requests, _tell)
         report.memory = memory.measure(stage, gate, report.scale.idle_connections)
     except (BenchError, OSError) as error:
         stage.drop("hookgate", error)

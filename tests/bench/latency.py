@@ -11,7 +11,6 @@ from .generators import ready
 from .stage import Stage
 
 PACE = 1000  # requests a second
-SLICES = 10  # each way
 CONNECTIONS = 16
 _WARM_UP = 200
 
@@ -41,14 +40,14 @@ class Added(NamedTuple):
         return Latency(self.through.p50 - self.direct.p50, self.through.p99 - self.direct.p99)
 
 
-def measure(stage: Stage, port: int, requests: int, tell: Callable[[str], None]) -> Added:
-    """``requests`` a slice, ``SLICES`` slices a way."""
+def measure(stage: Stage, port: int, slices: int, requests: int, tell: Callable[[str], None]) -> Added:
+    """``requests`` a slice, ``slices`` slices a way."""
     direct: list[list[float]] = []
     through: list[list[float]] = []
-    for number in range(SLICES):
-        for target, slices in ((stage.bot_port, direct), (port, through)):
+    for number in range(slices):
+        for target, seen in ((stage.bot_port, direct), (port, through)):
             order = stage.order(target, requests, CONNECTIONS, _WARM_UP, PACE)
             with ready("open_loop", order, stage.load_cores) as generator:
-                slices.append(generator.go()["microseconds"])
-        tell(f"latency, slice {number + 1} of {SLICES}")
+                seen.append(generator.go()["microseconds"])
+        tell(f"latency, slice {number + 1} of {slices}")
     return Added(Latency.of(direct), Latency.of(through))

@@ -16,8 +16,10 @@ class Scale(NamedTuple):
     requests: int
     """Per proxy and round."""
     connections: int
+    latency_slices: int
+    """Of the open loop: so many straight to the bot, and so many through the gate."""
     latency_requests: int
-    """Per slice of the open loop, at ``LATENCY_PACE``."""
+    """Per slice."""
     idle_connections: int
 
 
