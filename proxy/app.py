@@ -14,7 +14,7 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.admin import Controls, admin_app
-from proxy.edge.framing import Bounds
+from proxy.edge.framing import Bounds, HeadReader
 from proxy.edge.handler import Handler, Serving
 from proxy.edge.listener import Listener, bind
 from proxy.edge.proof import prove
@@ -145,7 +145,8 @@ class App:
 
         limits = policy.limits
         bounds = Bounds(limits.header_bytes, limits.header_count, limits.uri_bytes, policy.trusted_proxies, routes.managed)
-        return Serving(routes, bounds, forward, {route.name: _answers(route) for route in policy.routes})
+        heads = HeadReader(bounds)
+        return Serving(routes, heads, policy.trusted_proxies, forward, {route.name: _answers(route) for route in policy.routes})
 
     async def reload(self) -> str:
         """Read the policy anew and take it whole, or not at all.

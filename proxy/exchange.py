@@ -15,7 +15,7 @@ class Exchange(NamedTuple):
     peer: str
     client: str
     listed: bool
-    """The client is in the networks that the route's sender publishes."""
+    """The client is in the networks that the route's sender publishes; asked only where there are findings."""
     outcome: Outcome
     reason: Reason
     findings: tuple[Finding, ...]

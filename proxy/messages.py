@@ -123,5 +123,5 @@ class Reply(NamedTuple):
     fields: tuple[Field, ...]
     body: bytes
     length: int | None
-    """The declared length, for a ``rest`` or a HEAD request."""
+    """The declared length of the whole body; only with a ``rest``."""
     rest: Rest | None = None

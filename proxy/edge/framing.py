@@ -14,7 +14,8 @@ from proxy.networks import Address, NetworkSet, client_of
 from proxy.verdict import Reason
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
-_LENGTH: Final = re.compile(rb"0|[1-9]\d{0,17}")
+_MOST_DIGITS: Final = 18
+_NONE: Final[frozenset[bytes]] = frozenset()
 _NOMINATED: Final = frozenset({b"close", b"keep-alive", b"te", b""})
 _ID: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
@@ -38,83 +39,113 @@ class Bounds(NamedTuple):
     managed: frozenset[bytes]
 
 
-def read_head(
-    message: RawRequestMessage, wire: Wire, bounds: Bounds, arrived: float, started: float, request_id: bytes
-) -> Head | Reason:
-    """The head of a request that may be judged, or the wall that it ran into."""
-    target = message.path.encode("utf-8", "surrogateescape")
-    fields = message.raw_headers
-    if len(target) > bounds.uri_bytes:
-        return Reason.URI_TOO_LONG
-    names: list[bytes] = []
-    named: dict[bytes, bytes] = {}
-    repeated: set[bytes] | None = None
-    size = len(target) + 16
-    for name, value in fields:
-        lowered = name.lower()
-        names.append(lowered)
-        size += len(name) + len(value) + 4
-        if lowered in named:
-            repeated = repeated or set()
-            repeated.add(lowered)
-        else:
-            named[lowered] = value
+_REMEMBERED: Final = 4096
+
+
+class HeadReader:
+    """Reads heads under one policy. What recurs (a Host, a forwarded client) is judged once and remembered, within bounds."""
+
+    __slots__ = ("_bounds", "_clients", "_hosts")
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        self._hosts: set[bytes] = set()
+        self._clients: dict[tuple[bytes, str], Address] = {}
+
+    def read(self, message: RawRequestMessage, wire: Wire, arrived: float, started: float, request_id: bytes) -> Head | Reason:
+        """The head of a request that may be judged, or the wall that it ran into."""
+        bounds = self._bounds
+        target = message.path.encode("utf-8", "surrogateescape")
+        fields = message.raw_headers
+        if len(target) > bounds.uri_bytes:
+            return Reason.URI_TOO_LONG
+        names = [name.lower() for name, _ in fields]
+        values = [value for _, value in fields]
+        all_names = b"\n".join(names)
+        size = len(target) + len(all_names) + sum(map(len, values)) + 4 * len(fields) + 16
+        if size > bounds.header_bytes or len(fields) > bounds.header_count:
+            return Reason.HEADER_TOO_LARGE
+        named = dict(zip(names, values, strict=True))
+        repeated = _NONE
+        if len(named) != len(fields):
+            named = dict(zip(reversed(names), reversed(values), strict=True))
+            repeated = frozenset(name for name in named if names.count(name) > 1)
         # SECURITY: CGI-like bots read X_Forwarded_For as X-Forwarded-For: a twin would bring past us what we judge or set.
-        if b"_" in lowered and _twin(lowered, bounds.managed):
+        if b"_" in all_names and any(_twin(name, bounds.managed) for name in names):
             return Reason.MALFORMED_REQUEST
-    if size > bounds.header_bytes or len(fields) > bounds.header_count:
-        return Reason.HEADER_TOO_LARGE
-    doubles = frozenset(repeated) if repeated else frozenset[bytes]()
-    wall = _line(message, target, named) or _framing(message, named, doubles)
-    if wall is not None:
-        return wall
-    path, mark, query = target.partition(b"?")
-    length = named.get(b"content-length")
-    client, https = _client(wire, bounds.trusted, fields, names, named) if wire.trusted else (wire.peer, wire.tls)
-    given = named.get(b"x-request-id") if wire.trusted else None
-    return Head(
-        message.method,
-        target,
-        path,
-        query if mark else None,
-        fields,
-        names,
-        named,
-        doubles,
-        wire.peer,
-        client,
-        wire.trusted,
-        https,
-        wire.certificate,
-        int(length) if length is not None else None,
-        message.chunked,
-        arrived,
-        started,
-        given if given is not None and _ID.fullmatch(given) else request_id,
-    )
+        wall = self._line(message, target, named) or _framing(message, named, repeated)
+        if wall is not None:
+            return wall
+        path, mark, query = target.partition(b"?")
+        length = named.get(b"content-length")
+        client, https = wire.peer, wire.tls
+        if wire.trusted:
+            client, https = self._client(wire, names, values, named)
+            given = named.get(b"x-request-id")
+            if given is not None and _ID.fullmatch(given):
+                request_id = given
+        return Head(
+            message.method,
+            target,
+            path,
+            query if mark else None,
+            fields,
+            names,
+            named,
+            repeated,
+            wire.peer,
+            client,
+            wire.trusted,
+            https,
+            wire.certificate,
+            int(length) if length is not None else None,
+            message.chunked,
+            arrived,
+            started,
+            request_id,
+        )
 
+    def _line(self, message: RawRequestMessage, target: bytes, named: dict[bytes, bytes]) -> Reason | None:
+        version = message.version
+        if version[0] != 1 or version[1] > 1:
+            return Reason.MALFORMED_REQUEST
+        # Origin form only (RFC 9112 section 3.2.1): a webhook sender uses no other, and another's authority is not ours to believe.
+        if target[:1] != b"/" or b"#" in target or message.method == "CONNECT":
+            return Reason.MALFORMED_REQUEST
+        host = named.get(b"host", b"")
+        if host not in self._hosts:
+            if _HOST.fullmatch(host) is None:
+                return Reason.MALFORMED_REQUEST
+            if len(self._hosts) < _REMEMBERED:
+                self._hosts.add(host)
+        return None
 
-def _line(message: RawRequestMessage, target: bytes, named: dict[bytes, bytes]) -> Reason | None:
-    if message.version != (1, 1) and message.version != (1, 0):
-        return Reason.MALFORMED_REQUEST
-    # Origin form only (RFC 9112 section 3.2.1): a webhook sender uses no other, and another's authority is not ours to believe.
-    if target[:1] != b"/" or b"#" in target or message.method == "CONNECT":
-        return Reason.MALFORMED_REQUEST
-    if _HOST.fullmatch(named.get(b"host", b"")) is None:
-        return Reason.MALFORMED_REQUEST
-    return None
+    def _client(self, wire: Wire, names: list[bytes], values: list[bytes], named: dict[bytes, bytes]) -> tuple[Address, bool]:
+        proto = named.get(b"x-forwarded-proto")
+        # The nearest hop speaks last: with a list, its entry is the rightmost.
+        https = wire.tls if proto is None else proto.rpartition(b",")[2].strip().lower() == b"https"
+        lines = [value for name, value in zip(names, values, strict=True) if name == b"x-forwarded-for"]
+        key = (lines[0] if len(lines) == 1 else b",".join(lines), wire.peer.text)
+        client = self._clients.get(key)
+        if client is None:
+            client = client_of(wire.peer, [line.decode("ascii", "replace") for line in lines], self._bounds.trusted)
+            if len(self._clients) >= _REMEMBERED:
+                self._clients.clear()
+            self._clients[key] = client
+        return client, https
 
 
 def _framing(message: RawRequestMessage, named: dict[bytes, bytes], repeated: frozenset[bytes]) -> Reason | None:
-    if message.upgrade or b"upgrade" in named:
+    if b"upgrade" in named or message.upgrade:
         return Reason.UNSUPPORTED_FRAMING
     coding = named.get(b"transfer-encoding")
     length = named.get(b"content-length")
     if coding is not None:
         # SECURITY: "gzip, chunked", empty codings and chunked on HTTP/1.0 get through the parser (RFC 9112 section 6.1).
-        if coding.lower() != b"chunked" or length is not None or message.version == (1, 0) or b"transfer-encoding" in repeated:
+        if coding.lower() != b"chunked" or length is not None or message.version[1] == 0 or b"transfer-encoding" in repeated:
             return Reason.UNSUPPORTED_FRAMING
-    elif length is not None and _LENGTH.fullmatch(length) is None:
+    elif length is not None and (len(length) > _MOST_DIGITS or not length.isdigit() or (length[0] == 0x30 and len(length) > 1)):
+        # One written form for each length: 02 and 2 must not be two things to two readers.
         return Reason.UNSUPPORTED_FRAMING
     connection = named.get(b"connection")
     if connection is not None and connection.lower() not in _NOMINATED and not _harmless(connection):
@@ -133,17 +164,3 @@ def _harmless(connection: bytes) -> bool:
 def _twin(lowered: bytes, managed: frozenset[bytes]) -> bool:
     straight = lowered.replace(b"_", b"-")
     return straight in managed or straight.startswith(b"hookgate-")
-
-
-def _client(
-    wire: Wire, trusted: NetworkSet, fields: tuple[tuple[bytes, bytes], ...], names: list[bytes], named: dict[bytes, bytes]
-) -> tuple[Address, bool]:
-    lines = [
-        value.decode("ascii", "replace")
-        for lowered, (_, value) in zip(names, fields, strict=True)
-        if lowered == b"x-forwarded-for"
-    ]
-    proto = named.get(b"x-forwarded-proto")
-    # The nearest hop speaks last: with a list, its entry is the rightmost.
-    https = wire.tls if proto is None else proto.rpartition(b",")[2].strip().lower() == b"https"
-    return client_of(wire.peer, lines, trusted), https

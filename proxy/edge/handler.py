@@ -13,12 +13,13 @@ from typing import Final, NamedTuple
 from aiohttp.http_parser import RawRequestMessage
 
 from proxy.edge.answers import own_answer
-from proxy.edge.framing import Bounds, read_head
+from proxy.edge.framing import HeadReader
 from proxy.edge.intake import Intake
 from proxy.edge.reply import reply_bytes
 from proxy.errors import UpstreamError
 from proxy.exchange import Exchange
 from proxy.messages import Head, Reply, Request
+from proxy.networks import NetworkSet
 from proxy.pipeline.build import Routes
 from proxy.pipeline.gate import Gate, Judgement, Permit, refusal_of
 from proxy.verdict import CLOSES, STATUS, Cause, Fail, Outcome, Reason, Refusal, outcome_of
@@ -32,7 +33,8 @@ class Serving(NamedTuple):
     """What one policy serves with; replaced whole by a reload."""
 
     routes: Routes
-    bounds: Bounds
+    heads: HeadReader
+    trusted: NetworkSet
     forward: Callable[[Permit], Awaitable[Reply]]
     answers: Mapping[str, Mapping[int, int]]
     """For each route the bot's statuses that its sender must not see, and what it sees instead."""
@@ -105,7 +107,7 @@ class Handler:
         self._tell(line, story)
 
     async def _travel(self, line: Intake, message: RawRequestMessage, story: _Story, serving: Serving) -> None:
-        head = read_head(message, line.wire, serving.bounds, story.arrived, story.started, story.request_id)
+        head = serving.heads.read(message, line.wire, story.arrived, story.started, story.request_id)
         if isinstance(head, Reason):
             self._refuse(line, story, refusal_of(Fail(head)))
             return
@@ -141,7 +143,7 @@ class Handler:
         if body is None:
             before = time.monotonic()
             assert story.head is not None  # noqa: S101 - set before the body is asked for
-            body = await line.whole(limit, story.head.length)
+            body = await line.whole(limit, story.head)
             story.waited = time.monotonic() - before
         if isinstance(body, bytes):
             story.size = len(body)
@@ -223,24 +225,25 @@ def _exchange(line: Intake, story: _Story) -> Exchange:
     head, gate, judgement, permit = story.head, story.route, story.judgement, story.permit
     total = time.monotonic() - story.started
     forwarded = story.reason is Reason.NONE
+    findings = tuple(judgement.findings) if judgement else ()
     return Exchange(
-        arrived=story.arrived,
-        request_id=story.request_id.decode(),
-        route=gate.name if gate else "-",
-        peer=line.wire.peer.text,
-        client=head.client.text if head else line.wire.peer.text,
-        listed=gate is not None and head is not None and gate.senders(head),
-        outcome=Outcome.FORWARDED if forwarded else outcome_of(story.reason),
-        reason=story.reason,
-        findings=tuple(judgement.findings) if judgement else (),
-        secret=judgement.secret if judgement else "",
-        cause=judgement.cause if judgement else Cause.UNKNOWN,
-        status=story.status,
-        size=story.size,
-        update_type=gate.event(permit.request) if forwarded and gate and permit else "",
-        quarantined=not forwarded and STATUS[story.reason] >= 300 and story.status < 300,
-        ambiguous=permit is not None and permit.reserved.in_doubt,
-        total=total,
-        verification=total - story.upstream - story.waited,
-        upstream=story.upstream,
+        story.arrived,
+        story.request_id.decode(),
+        gate.name if gate else "-",
+        line.wire.peer.text,
+        head.client.text if head else line.wire.peer.text,
+        bool(findings) and gate is not None and head is not None and gate.senders(head),
+        Outcome.FORWARDED if forwarded else outcome_of(story.reason),
+        story.reason,
+        findings,
+        judgement.secret if judgement else "",
+        judgement.cause if judgement else Cause.UNKNOWN,
+        story.status,
+        story.size,
+        gate.event(permit.request) if forwarded and gate and permit else "",
+        not forwarded and STATUS[story.reason] >= 300 and story.status < 300,
+        permit is not None and permit.reserved.in_doubt,
+        total,
+        total - story.upstream - story.waited,
+        story.upstream,
     )

@@ -23,7 +23,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from proxy.edge.answers import CONTINUE
 from proxy.edge.framing import Wire
-from proxy.messages import Rest
+from proxy.messages import Head, Rest
 from proxy.policy.model import Limits
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
@@ -86,7 +86,7 @@ class Intake(asyncio.Protocol):
     """One connection of a sender."""
 
     __slots__ = (
-        "_body", "_body_limit", "_body_size", "_close", "_expects", "_framed", "_held", "_held_bytes", "_journey",
+        "_body", "_body_limit", "_body_size", "_close", "_framed", "_held", "_held_bytes", "_journey",
         "_parser", "_payload", "_read_at", "_rest", "_since", "_site", "_stuck_since", "_unread_bytes", "_waiter",
         "phase", "speaks_1_0", "transport", "wire",
     )  # fmt: skip
@@ -108,7 +108,6 @@ class Intake(asyncio.Protocol):
         self._unread_bytes = 0
         """Bytes of an unfinished head, or of what is read only to be thrown away."""
         self._close = False
-        self._expects = False
         self._rest: Rest | None = None
         self._framed = False
         self._since = 0.0
@@ -199,16 +198,17 @@ class Intake(asyncio.Protocol):
         body = payload.read_nowait()
         return body if len(body) <= limit else Reason.BODY_TOO_LARGE
 
-    async def whole(self, limit: int, declared: int | None) -> bytes | Reason:
+    async def whole(self, limit: int, head: Head) -> bytes | Reason:
         """Await the rest of the body, bounded by ``limit`` bytes and the body's deadlines. Invites it where it waits for that."""
         site = self._site
-        if site.buffered + (declared or 0) > site.limits.buffered_bytes:
+        if site.buffered + (head.length or 0) > site.limits.buffered_bytes:
             return Reason.OVERLOADED
-        if self._expects and not self._payload.total_bytes:
+        if b"expect" in head.named and not self._payload.total_bytes:
             self.transport.write(CONTINUE)
         self._body_limit = limit
         self._since = self._read_at = time.monotonic()
-        self._waiter = waiter = Wakeup[Reason | None](site.loop)
+        waiter: Wakeup[Reason | None] = Wakeup(site.loop)
+        self._waiter = waiter
         self.phase = Phase.BODY
         self._collect()
         stop = await waiter
@@ -270,8 +270,7 @@ class Intake(asyncio.Protocol):
             message, self._payload = messages[0]
             self._unread_bytes = 0
             self.phase = Phase.BUSY
-            self._expects = "expect" in message.headers
-            self.speaks_1_0 = message.version < (1, 1)
+            self.speaks_1_0 = message.version[1] == 0
             # SECURITY: with aiohttp 3.14.5 the last trailer of a chunked request becomes the first header of the next one on
             # that parser; a chunked request is therefore the last on its connection.
             self._close = message.should_close or message.chunked

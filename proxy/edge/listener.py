@@ -66,7 +66,7 @@ class Listener:
         peer = parse_address(peername[0].partition("%")[0]) if isinstance(peername, tuple) else UNIX
         if peer is None:
             return None
-        trusted = peer in self.handler.serving.bounds.trusted
+        trusted = peer in self.handler.serving.trusted
         held = self._per_peer.get(peer.group, 0)
         if len(self.lines) >= self.limits.connections and not self._room():
             self.turned_away += 1

@@ -165,7 +165,8 @@ class Connection(asyncio.Protocol):
         self._interim = 0
         self._head_bytes = 0
         self.deadline = deadline
-        self._waiter = waiter = Wakeup[Reply](self._loop)
+        waiter: Wakeup[Reply] = Wakeup(self._loop)
+        self._waiter = waiter
         self.transport.write(data)
         return waiter
 
@@ -215,7 +216,7 @@ class Connection(asyncio.Protocol):
     def _reply(self, body: bytes, rest: "Connection | None") -> Reply:
         message = self._message
         assert message is not None  # noqa: S101 - a reply has a head
-        length = message.headers.get("Content-Length")
+        length = message.headers.get("Content-Length") if rest is not None else None
         return Reply(
             message.code,
             message.reason.encode("utf-8", "surrogateescape"),

@@ -82,13 +82,13 @@ class Pool:
         while len(self._busy) + self._opening >= settings.connections:
             if len(self._queue) >= settings.queue:
                 raise UpstreamError(Reason.OVERLOADED)
-            turn = Wakeup[None](self._loop)
+            turn: Wakeup[None] = Wakeup(self._loop)
             self._queue.append((deadline, turn))
             await turn
             connection = self._reuse(time.monotonic())
             if connection is not None:
                 return connection
-        opened = Wakeup[Connection](self._loop)
+        opened: Wakeup[Connection] = Wakeup(self._loop)
         self._opening += 1
         # A Task of its own: opening may need asyncio's time-outs, and journeys are no Tasks.
         task = self._loop.create_task(self._open_for(opened, min(settings.connect_timeout, deadline - time.monotonic())))
