@@ -7,7 +7,7 @@ import logging
 import platform
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 
 from aiohttp import web
@@ -140,8 +140,8 @@ class App:
                 self._pools[settings] = Pool(settings, policy.limits.answer_buffer)
             pools[route.name] = self._pools[settings]
 
-        async def forward(permit: Permit) -> Reply:
-            return await pools[permit.route].forward(permit)
+        def forward(permit: Permit) -> Awaitable[Reply]:
+            return pools[permit.route].forward(permit)
 
         limits = policy.limits
         bounds = Bounds(limits.header_bytes, limits.header_count, limits.uri_bytes, policy.trusted_proxies, routes.managed)

@@ -109,7 +109,7 @@ class HeadReader:
         version = message.version
         if version[0] != 1 or version[1] > 1:
             return Reason.MALFORMED_REQUEST
-        # Origin form only (RFC 9112 section 3.2.1): a webhook sender uses no other, and another's authority is not ours to believe.
+        # Origin form only (RFC 9112 section 3.2.1): no webhook sender uses another, and its authority is not ours to believe.
         if target[:1] != b"/" or b"#" in target or message.method == "CONNECT":
             return Reason.MALFORMED_REQUEST
         host = named.get(b"host", b"")

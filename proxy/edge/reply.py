@@ -18,15 +18,10 @@ def reply_bytes(reply: Reply, *, close: bool, bodyless: bool, old: bool) -> tupl
     so a body of unknown length ends with the connection.
     """
     lines = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reply.reason)]
-    nominated = _nominated(reply)
-    lengthless = True
-    for name, value in reply.fields:
-        lowered = name.lower()
-        if lowered in HOP_BY_HOP or lowered in nominated:
-            continue
-        if lowered == b"content-length":
-            lengthless = False
-        lines.append(b"%b: %b\r\n" % (name, value))
+    names = [name.lower() for name, _ in reply.fields]
+    dropped = HOP_BY_HOP | _nominated(reply) if b"connection" in names else HOP_BY_HOP
+    lines += [b"%b: %b\r\n" % field for lowered, field in zip(names, reply.fields, strict=True) if lowered not in dropped]
+    lengthless = b"content-length" not in names
     if lengthless and not bodyless and reply.status not in {204, 304}:
         if reply.rest is None:
             lines.append(b"Content-Length: %d\r\n" % len(reply.body))
@@ -43,6 +38,4 @@ def reply_bytes(reply: Reply, *, close: bool, bodyless: bool, old: bool) -> tupl
 
 def _nominated(reply: Reply) -> frozenset[bytes]:
     names = [value for name, value in reply.fields if name.lower() == b"connection"]
-    if not names:
-        return frozenset()
     return frozenset(token.strip().lower() for value in names for token in value.split(b",")) - {b"content-length"}

@@ -13,7 +13,7 @@ from proxy.pipeline.modes import chosen
 from proxy.policy.values import Stance
 from proxy.rules.base import BodyRule, HeadRule
 from proxy.rules.replay import UNCHECKED, Replay, Reserved
-from proxy.verdict import STATUS, Cause, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
+from proxy.verdict import PASS, STATUS, Cause, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
 
 _log = logging.getLogger("hookgate.gate")
 
@@ -100,6 +100,8 @@ class Gate:
                 verdict = rule.check(head)
             except Exception:
                 verdict = _broke(rule.name)
+            if verdict is PASS:
+                continue
             refusal = self._note(verdict, rule.name, mode, judgement)
             if refusal is not None:
                 if judgement.share == 100:
@@ -125,22 +127,27 @@ class Gate:
             refusal = self._drawn(request, judgement)
             if refusal is not None:
                 return refusal
-        for rule, mode in judgement.plan.desk:
-            refusal = self._judge(rule, mode, request, judgement)
-            if refusal is not None:
-                return refusal
+        plan = judgement.plan
+        refusal = self._judge(plan.desk, request, judgement)
+        if refusal is not None:
+            return refusal
         reserved = UNCHECKED
-        if self.replay is not None and judgement.plan.claim is not Mode.OFF and self._authentic(judgement):
-            claimed = await self._claim(self.replay, request, judgement)
-            if isinstance(claimed, Refusal):
-                return claimed
-            reserved = claimed
-        for rule, mode in judgement.plan.shape:
-            refusal = self._judge(rule, mode, request, judgement)
-            if refusal is not None:
-                # Acknowledged is as good as delivered: the sender will not come again.
-                await self.settle(reserved, delivered=refusal.status < 300)
-                return refusal
+        if self.replay is not None and plan.claim is not Mode.OFF and self._authentic(judgement):
+            try:
+                claimed = await self.replay.claim(request)
+            except Exception:
+                claimed = _broke(RuleName.REPLAY)
+            if type(claimed) is not Reserved or claimed is UNCHECKED:
+                refusal = self._unclaimed(claimed, judgement)
+                if refusal is not None:
+                    return refusal
+            else:
+                reserved = claimed
+        refusal = self._judge(plan.shape, request, judgement)
+        if refusal is not None:
+            # Acknowledged is as good as delivered: the sender will not come again.
+            await self.settle(reserved, delivered=refusal.status < 300)
+            return refusal
         return Permit(self.name, request, reserved, tuple(judgement.findings))
 
     async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
@@ -148,12 +155,18 @@ class Gate:
         if self.replay is not None and reserved.key:
             await self.replay.settle(reserved, delivered=delivered)
 
-    def _judge(self, rule: BodyRule, mode: Mode, request: Request, judgement: Judgement) -> Refusal | None:
-        try:
-            verdict = rule.check(request)
-        except Exception:
-            verdict = _broke(rule.name)
-        return self._note(verdict, rule.name, mode, judgement)
+    def _judge(self, rules: tuple[tuple[BodyRule, Mode], ...], request: Request, judgement: Judgement) -> Refusal | None:
+        for rule, mode in rules:
+            try:
+                verdict = rule.check(request)
+            except Exception:
+                verdict = _broke(rule.name)
+            if verdict is PASS:
+                continue
+            refusal = self._note(verdict, rule.name, mode, judgement)
+            if refusal is not None:
+                return refusal
+        return None
 
     def _note(self, verdict: Verdict, rule: RuleName, mode: Mode, judgement: Judgement) -> Refusal | None:
         if type(verdict) is Pass:
@@ -176,21 +189,15 @@ class Gate:
 
     def _authentic(self, judgement: Judgement) -> bool:
         """SECURITY: a forged request must not reserve a genuine id, in report mode either."""
-        if self._proved:
-            return not any(found.rule in _PROOFS for found in judgement.findings)
-        return not judgement.findings
+        if not judgement.findings:
+            return True
+        return self._proved and not any(found.rule in _PROOFS for found in judgement.findings)
 
-    async def _claim(self, replay: Replay, request: Request, judgement: Judgement) -> Reserved | Refusal:
-        mode = judgement.plan.claim
-        try:
-            claimed = await replay.claim(request)
-        except Exception:
-            claimed = _broke(RuleName.REPLAY)
-        if isinstance(claimed, Reserved):
-            if claimed is UNCHECKED:
-                judgement.findings.append(Finding(RuleName.REPLAY, Reason.STORE_UNREACHABLE, Mode.REPORT))
-            return claimed
-        return self._note(claimed, RuleName.REPLAY, mode, judgement) or UNCHECKED
+    def _unclaimed(self, claimed: Reserved | Fail, judgement: Judgement) -> Refusal | None:
+        if isinstance(claimed, Fail):
+            return self._note(claimed, RuleName.REPLAY, judgement.plan.claim, judgement)
+        judgement.findings.append(Finding(RuleName.REPLAY, Reason.STORE_UNREACHABLE, Mode.REPORT))
+        return None
 
 
 def refusal_of(found: Fail) -> Refusal:

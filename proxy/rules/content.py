@@ -23,7 +23,8 @@ class Content:
     def check(self, request: Request) -> Verdict:
         """A missing type is refused where types are listed; a missing or empty coding is ``identity`` (RFC 9110 section 8.4)."""
         head = request.head
-        if self._types and head.named.get(b"content-type", b"").partition(b";")[0].strip().lower() not in self._types:
+        given = head.named.get(b"content-type", b"")
+        if self._types and given not in self._types and given.partition(b";")[0].strip().lower() not in self._types:
             return self._type_refused
         if self._encodings and (b"content-encoding" in head.named or b"identity" not in self._encodings):
             if b"content-encoding" in head.repeated:

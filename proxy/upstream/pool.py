@@ -4,6 +4,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
+from collections.abc import Awaitable
 from typing import Final
 
 from proxy.errors import UpstreamError
@@ -35,18 +36,23 @@ class Pool:
         self._closing = False
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    async def forward(self, permit: Permit) -> Reply:
+    def forward(self, permit: Permit) -> Awaitable[Reply]:
         """Send a permitted request and give the bot's reply.
 
-        Raises:
-            UpstreamError: unreachable, too slow, not HTTP, or no room to wait.
+        Awaiting raises ``UpstreamError``: unreachable, too slow, not HTTP, or no room to wait.
         """
-        data = request_bytes(permit)
         now = time.monotonic()
         deadline = now + self._settings.timeout
-        connection = self._reuse(now) or await self._connect(deadline)
+        connection = self._reuse(now)
+        if connection is None:
+            return self._connect_and_send(permit, deadline)
         self._busy.add(connection)
-        return await connection.send(data, bodyless=permit.request.head.method == "HEAD", deadline=deadline)
+        return connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
+
+    async def _connect_and_send(self, permit: Permit, deadline: float) -> Reply:
+        connection = await self._connect(deadline)
+        self._busy.add(connection)
+        return await connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
 
     async def reachable(self, seconds: float) -> bool:
         """Whether the bot accepts a connection."""

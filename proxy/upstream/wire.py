@@ -19,16 +19,18 @@ _FORWARDING: Final = frozenset({
 """What says who the client is. SECURITY: believed by bots, so from an untrusted peer it is dropped."""
 
 
+_DROPPED_OF_STRANGERS: Final = _DROPPED | _FORWARDING
+
+
 def request_bytes(permit: Permit) -> bytes:
     """The whole request in one piece, framed by exactly one Content-Length."""
     request = permit.request
     head = request.head
-    trusted = head.trusted
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target)]
-    for lowered, (name, value) in zip(head.names, head.fields, strict=True):
-        if lowered in _DROPPED or (not trusted and lowered in _FORWARDING) or lowered.startswith(b"hookgate-"):
-            continue
-        lines.append(b"%b: %b\r\n" % (name, value))
+    dropped = _DROPPED if head.trusted else _DROPPED_OF_STRANGERS
+    for lowered, field in zip(head.names, head.fields, strict=True):
+        if lowered not in dropped and lowered[:9] != b"hookgate-":
+            lines.append(b"%b: %b\r\n" % field)
     if head.chunked:
         lines.append(b"Content-Length: %d\r\n" % len(request.body))
     lines.append(
