@@ -1,0 +1,61 @@
+"""A wire between gate and bot that is listened to: what each side wrote, byte for byte, in the order of writing."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+class Tap:
+    """Listens on one unix socket and passes everything on to another."""
+
+    def __init__(self, path: Path, bot: Path) -> None:
+        self.path = path
+        self.from_gate = bytearray()
+        self.from_bot = bytearray()
+        self._bot = bot
+        self._server = socket.socket(socket.AF_UNIX)
+        self._server.bind(str(path))
+        self._server.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._server.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            far.connect(str(self._bot))
+            threading.Thread(target=_pass_on, args=(near, far, self.from_gate), daemon=True).start()
+            threading.Thread(target=_pass_on, args=(far, near, self.from_bot), daemon=True).start()
+
+    def clear(self) -> None:
+        """Forget what was heard."""
+        self.from_gate.clear()
+        self.from_bot.clear()
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        # Closing alone does not wake the thread that accepts.
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+
+
+def _pass_on(one: socket.socket, other: socket.socket, heard: bytearray) -> None:
+    with suppress(OSError):
+        while data := one.recv(65536):
+            heard += data  # before it goes on: who has received it finds it here
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def tapped(path: Path, bot: Path) -> Iterator[Tap]:
+    """A tap until the end of the block."""
+    tap = Tap(path, bot)
+    try:
+        yield tap
+    finally:
+        tap.close()
