@@ -49,7 +49,8 @@ def _item(header: bytes, syntax: ListSyntax, key: bytes) -> Read:
         head = request.head
         if header in head.repeated:
             return None
-        return next(iter(pairs(head.named.get(header, b""), syntax, key)), None)
+        found = pairs(head.named.get(header, b""), syntax, key)
+        return found[0] if len(found) == 1 else None
 
     return read
 

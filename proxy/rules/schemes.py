@@ -1,4 +1,4 @@
-"""Ways to sign, as pure functions over bytes: how a key is decoded, what is signed, how the result is written.
+"""Ways to sign, as pure functions over bytes: what is signed, how the result is written.
 
 Comparing is always ``hmac.compare_digest`` on bytes: on text it raises for anything beyond ASCII.
 """
@@ -19,35 +19,17 @@ MOST_CANDIDATES: Final = 5
 """Signatures tried in one header; a sender in rotation sends two."""
 
 
-def decode_key(text: bytes, how: str) -> bytes:
-    """The key behind a secret's text: ``utf8`` as it is, ``base64``, ``hex``, or ``whsec`` (prefix off, then base64).
-
-    Raises:
-        ValueError: the text is not of that form. The message never holds the text.
-    """
-    try:
-        match how:
-            case "hex":
-                return binascii.unhexlify(text)
-            case "base64":
-                return base64.b64decode(text, validate=True)
-            case "whsec":
-                bare = text.removeprefix(b"whsec_")
-                return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
-            case _:
-                return text
-    except binascii.Error:
-        raise ValueError(f"is not {how}") from None
+Signed = Callable[[Request], bytes | None]
 
 
-def signed_bytes(template: tuple[Part, ...], values: dict[str, Read], items: HmacSignature) -> Callable[[Request], bytes | None]:
+def signed_bytes(template: tuple[Part, ...], values: dict[str, Read], items: HmacSignature, secret: bytes) -> Signed:
     """The function that puts together what was signed; ``None`` when a part of it is absent.
 
-    ``values`` holds what ``{timestamp}``, ``{id}``, ``{url}`` stand for.
+    ``values`` holds what ``{timestamp}``, ``{id}``, ``{url}`` stand for; ``{secret}`` is the secret's text.
     """
     if [part.place for part in template] == ["body"]:
         return lambda request: request.body
-    reads = tuple(part.literal or _place(part, values, items) for part in template)
+    reads = tuple(secret if part.place == "secret" else part.literal or _place(part, values, items) for part in template)
 
     def join(request: Request) -> bytes | None:
         pieces: list[bytes] = []

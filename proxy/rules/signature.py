@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from proxy.messages import Head, Request
+from proxy.policy.keys import KeyForm, decode_key
 from proxy.policy.model import HmacSignature, TokenSignature
 from proxy.policy.secrets import Secret
 from proxy.rules.base import answer_of
 from proxy.rules.keys import Read, pairs
-from proxy.rules.schemes import MOST_CANDIDATES, Written, decode_key, hmac_digest, same, signed_bytes
+from proxy.rules.schemes import MOST_CANDIDATES, Written, hmac_digest, same, signed_bytes
 from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
 
 
@@ -26,8 +27,8 @@ class Keyed(NamedTuple):
         return f"Keyed({self.secret.id})"
 
 
-def _keyed(secrets: Sequence[Secret], how: str, prefix: bytes = b"") -> tuple[Keyed, ...]:
-    return tuple(Keyed(secret, prefix + decode_key(secret.reveal(), how), Pass(secret.id)) for secret in secrets)
+def _keyed(secrets: Sequence[Secret], form: KeyForm, prefix: bytes = b"") -> tuple[Keyed, ...]:
+    return tuple(Keyed(secret, prefix + decode_key(form, secret.reveal()), Pass(secret.id)) for secret in secrets)
 
 
 class Token:
@@ -71,8 +72,12 @@ class Hmac:
         self._key = settings.items.key.encode() if settings.items else b""
         self._algorithm = settings.algorithm
         self._written = Written(settings.algorithm, settings.encoding)
-        self._signed = signed_bytes(settings.template.parts, dict(values), settings)
+        parts = settings.template.parts
+        self._signed = signed_bytes(parts, dict(values), settings, b"")
         self._keyed = _keyed(secrets, settings.key)
+        # With {secret} among the signed bytes, each secret has a message of its own.
+        own = any(part.place == "secret" for part in parts)
+        self._own = {s.id: signed_bytes(parts, dict(values), settings, s.reveal()) for s in secrets} if own else None
         self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
         self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
         self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
@@ -93,6 +98,8 @@ class Hmac:
         for keyed in self._keyed:
             if not keyed.secret.active(head.arrived):
                 continue
+            if self._own is not None:
+                message = self._own[keyed.secret.id](request) or b""
             expected = self._written.write(hmac_digest(keyed.key, message, self._algorithm))
             for candidate in candidates:
                 # SECURITY: no early exit: all candidates are compared with all secrets.
