@@ -143,8 +143,10 @@ def _make(path: Path) -> None:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     execute = connection.execute
-    (found,) = execute("PRAGMA application_id").fetchone()
-    if found != APPLICATION_ID and execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+    # In this order: another worker may make the table, and with it the mark, between the two.
+    (tables,) = execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    (mark,) = execute("PRAGMA application_id").fetchone()
+    if tables and mark != APPLICATION_ID:
         raise StartError(f"store {path}: this database belongs to another program; set store.url to a file of Hookgate's own")
     (version,) = execute("PRAGMA user_version").fetchone()
     if version > SCHEMA_VERSION:

@@ -2,7 +2,8 @@
 
 ``python -m tests.store.claimant FILE VERB [KEYS]`` prints ``ready`` and goes on when it reads a line:
 ``hold`` delivers the key ``delivered``, reserves the key ``held`` and waits, to be killed or to be told its end by another
-line (``confirm`` or ``release``); ``race`` claims the keys 0 to KEYS, some in each turn, and prints the ones it won.
+line (``confirm`` or ``release``); ``race`` claims the keys 0 to KEYS, some in each turn, and prints the ones it won;
+``ask`` claims the key ``held`` and prints what it found.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ WINDOW = 3600.0
 
 async def told() -> str:
     """The next line of standard input."""
-    return (await asyncio.to_thread(sys.stdin.readline)).strip()
+    line: str = await asyncio.to_thread(sys.stdin.readline)
+    return line.strip()
 
 
 async def hold(store: SqliteStore) -> None:
@@ -42,6 +44,11 @@ async def race(store: SqliteStore, keys: int) -> None:
     say(" ".join(map(str, won)))
 
 
+async def ask(store: SqliteStore) -> None:
+    """Claim one key."""
+    say((await store.claim(b"held", BODY, WINDOW)).state.value)
+
+
 def say(line: str) -> None:
     """Tell the test."""
     sys.stdout.write(line + "\n")
@@ -55,7 +62,7 @@ async def main() -> None:
     await store.open()
     say("ready")
     await told()
-    await (hold(store) if verb == "hold" else race(store, int(rest[0])))
+    await (race(store, int(rest[0])) if verb == "race" else ask(store) if verb == "ask" else hold(store))
     await store.close()
 
 

@@ -221,17 +221,22 @@ async def test_a_full_disk_is_an_error_and_heals(opened: Opened, connections: li
     """When the disk is full the whole batch fails and reserves nothing; with space again the store goes on."""
     store = await opened()
     await store.claim(b"held", BODY, WINDOW)
+    assert await store.claim(b"delivered", BODY, WINDOW) == NEW
     (pages,) = connections[0].execute("PRAGMA page_count").fetchone()
     connections[0].execute(f"PRAGMA max_page_count = {pages}")
+    confirmation = store.confirm(b"delivered")
     batch = [store.claim(b"%d" % number + b"-" * 200, BODY, WINDOW) for number in range(100)]
     with pytest.raises(StoreError, match="full"):
         await batch[-1]
     for claim in batch[:-1]:
         with pytest.raises(StoreError):
             claim.result()
-    assert store.entries() == 1
+    with pytest.raises(StoreError, match="full"):
+        await confirmation
+    assert store.entries() == 2
     connections[0].execute("PRAGMA max_page_count = 1000000")
     assert await store.claim(b"0" + b"-" * 200, BODY, WINDOW) == NEW
+    assert await store.claim(b"delivered", BODY, WINDOW) == DELIVERED
     await store.confirm(b"held")
     assert await store.claim(b"held", BODY, WINDOW) == DELIVERED
 
@@ -269,6 +274,20 @@ async def test_expired_rows_are_swept(opened: Opened, clock: Clock, database: Pa
     await until(lambda: store.entries() == 2)
 
 
+async def test_the_sweep_comes_round_the_whole_file(opened: Opened, clock: Clock, database: Path) -> None:
+    """An expired row behind many live ones is found too."""
+    store = await opened()
+    for number in range(300):
+        await store.claim(b"%d" % number, BODY, 10 * WINDOW)
+        await store.confirm(b"%d" % number)
+    await store.claim(b"last", BODY, WINDOW)
+    await store.confirm(b"last")
+    clock.now += WINDOW
+    reader = sqlite3.connect(database)
+    await until(lambda: reader.execute("SELECT count(*) FROM claims").fetchone() == (300,))
+    reader.close()
+
+
 async def test_the_log_stays_small(opened: Opened, database: Path) -> None:
     """However many claims are made, the write-ahead log is copied back often enough to stay below 4 MiB."""
     store = await opened()
@@ -281,9 +300,13 @@ async def test_the_log_stays_small(opened: Opened, database: Path) -> None:
     assert store.entries() == 5000
 
 
-async def test_a_long_log_is_cut_when_its_reader_has_gone(opened: Opened, database: Path) -> None:
-    """A foreign reader can hold the log back; after it has gone, the log starts over."""
+async def test_a_long_log_is_cut_when_its_reader_has_gone(
+    opened: Opened, database: Path, connections: list[sqlite3.Connection]
+) -> None:
+    """A foreign reader can hold the log back; then writers are held off, and once it has gone the log starts over."""
     store = await opened()
+    statements: list[str] = []
+    connections[0].set_trace_callback(statements.append)
 
     async def work() -> None:
         for _ in range(60):
@@ -298,6 +321,7 @@ async def test_a_long_log_is_cut_when_its_reader_has_gone(opened: Opened, databa
     reader.execute("SELECT count(*) FROM claims").fetchone()
     await work()
     assert log.stat().st_size > 16 * 1024**2
+    assert "PRAGMA wal_checkpoint(RESTART)" in statements
     reader.close()
     await work()
     assert log.stat().st_size <= 16 * 1024**2

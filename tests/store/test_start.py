@@ -1,5 +1,6 @@
 """What cannot be opened, and the one sentence that says what to do; and which store a URL names."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -121,6 +122,15 @@ async def test_a_file_that_is_held_at_the_start_is_waited_for_and_then_named(dat
     with pytest.raises(StartError, match="database is locked; end the program that holds the file locked"):
         await SqliteStore(database).open()
     other.close()
+
+
+@pytest.mark.parametrize("round_", range(10))
+async def test_many_may_open_a_new_file_at_once(database: Path, round_: int) -> None:
+    """Workers that start together on a file that is not there yet all get their store."""
+    stores = [SqliteStore(database) for _ in range(6)]
+    await asyncio.gather(*(store.open() for store in stores))
+    for store in stores:
+        await store.close()
 
 
 def test_a_url_names_its_store() -> None:
