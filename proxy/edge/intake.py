@@ -195,7 +195,11 @@ class Intake(asyncio.Protocol):
         payload = self._payload
         if not payload.is_eof():
             return None
-        body = payload.read_nowait()
+        if payload is EMPTY_PAYLOAD:
+            return b""
+        # The stream's own reading costs three calls a chunk; ``prove`` shows at every start that this is what it would give.
+        pieces = payload._buffer
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return body if len(body) <= limit else Reason.BODY_TOO_LARGE
 
     async def whole(self, limit: int, head: Head) -> bytes | Reason:

@@ -26,5 +26,5 @@ def prove(loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
         )
     head = b"POST / HTTP/1.1\r\nHost: proof\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(_BODY)
     _, payload = request_parser(loop, limits).feed_data(head + _BODY)[0][0]
-    if payload.read_nowait() != _BODY:
+    if b"".join(payload._buffer) != _BODY or payload.read_nowait() != _BODY:
         raise StartError("this aiohttp decodes request bodies although it is told not to: install the locked version")

@@ -54,8 +54,7 @@ def test_telegram() -> None:
     assert found.rules.size.max == 1024**2
     assert found.rules.replay is not None
     assert (str(found.rules.replay.key), found.rules.replay.window) == ("json:/update_id", 25 * 3600)
-    assert found.rules.json_schema is not None
-    assert (found.rules.json_schema.mode.value, found.rules.json_schema.file) == ("report", "builtin:telegram-update")
+    assert found.rules.json_schema is None
     assert found.answers == {"410": 503, "3xx": 503}
     assert found.senders.written == ("149.154.160.0/20", "91.108.4.0/22")
     assert (found.rules.ip, found.rules.rate) == (None, None)
@@ -102,6 +101,9 @@ def test_another_scheme_replaces_the_signature() -> None:
     """A signature of another scheme takes nothing from the preset's; one of the same scheme, or of none, takes the rest."""
     other = route("telegram", rules={"signature": {"scheme": "hmac", "header": "X", "template": "{body}"}})
     assert isinstance(other.rules.signature, HmacSignature)
+    plain = route("github", rules={"signature": {"scheme": "token", "header": "X"}})
+    assert isinstance(plain.rules.signature, TokenSignature)
+    assert plain.rules.signature.prefix == ""
     same = route("github", rules={"signature": {"scheme": "hmac", "header": "X"}})
     assert isinstance(same.rules.signature, HmacSignature)
     assert (same.rules.signature.header, same.rules.signature.prefix) == ("X", "sha256=")
