@@ -98,7 +98,7 @@ def _unreadable(data: bytes) -> Flaw | None:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return Flaw(_mark_after(data[: error.start].decode("utf-8-sig", "replace")), (), "is not UTF-8 here")
+        return Flaw(_mark_after(error.object[: error.start].decode()), (), "is not UTF-8 here")
     found = _UNPRINTABLE.search(text)
     if found is not None:
         return Flaw(_mark_after(text[: found.start()]), (), f"a control character (U+{ord(found[0]):04X}) cannot stand here")

@@ -19,6 +19,7 @@ ENVIRON = {
     "SHORT": "fifteen-bytes-x",
     "REPEATED": "a" * 32,
     "FOREIGN": "not/for*telegram*or*base64",
+    "PADDED": " correct-horse-battery-staple",
     "LONG": "ab" * 129,
 }
 

@@ -102,6 +102,7 @@ def test_init_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (tmp_path / "other" / "secrets").mkdir(parents=True)
     (tmp_path / "other" / "secrets" / "github").symlink_to(tmp_path / "elsewhere")
     assert run("init", "github", "--directory", str(tmp_path / "other")) == 1
+    assert "exists already" in capsys.readouterr().err
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -85,6 +85,8 @@ def test_keys_are_text() -> None:
         (b"a: \x00\n", (1, 4), "U+0000"),
         (b"ok: 1\na: \x1b[0m\n", (2, 4), "U+001B"),
         (b"a: 1\nb: \xff\n", (2, 4), "not UTF-8"),
+        (b"\xef\xbb\xbfa: \xff\n", (1, 4), "not UTF-8"),
+        ("é: ".encode() + b"\xc3\n", (1, 4), "not UTF-8"),
         ("a: 1".encode("utf-16"), (1, 1), "not UTF-8"),
         (b"", (0, 0), "empty"),
         (b"\n# only words\n", (0, 0), "empty"),

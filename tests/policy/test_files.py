@@ -1,11 +1,16 @@
 """Certificates and JSON Schemas that a policy names are tried when it is read."""
 
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]  # it ships no types
 import jsonschema_rs
 import pytest
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from proxy.errors import PolicyError
 from proxy.policy.file_checks import BUILTINS, read_builtin
@@ -48,10 +53,17 @@ def messages(folder: Path, text: str) -> list[tuple[str, str]]:
 
 def test_pair_that_matches(folder: Path) -> None:
     """A certificate with its key and an authority are sound, and watched for changes."""
-    text = POLICY.format(more=", client_ca: ca.pem") + "    rules: {transport: {tls: required, client_certificate: required}}\n"
+    (folder / "clients.pem").write_bytes((folder / "ca.pem").read_bytes())
+    (folder / "token").write_text(ENVIRON["SECRET"])
+    text = (
+        POLICY.format(more=", client_ca: clients.pem") + "    rules: {transport: {tls: required, client_certificate: required}}\n"
+    )
+    text += "admin: {address: '127.0.0.1:9465', token: {from_file: token}}\n"
     (folder / "policy.yaml").write_text(text)
     loaded = read_policy(folder / "policy.yaml", ENVIRON, now=NOW)
-    assert {path.name for path in loaded.watched} == {"policy.yaml", "tls.crt", "tls.key", "ca.pem"}
+    assert {path.name for path in loaded.watched} == {"policy.yaml", "tls.crt", "tls.key", "clients.pem", "ca.pem", "token"}
+    assert loaded.admin_token is not None
+    assert loaded.admin_token.reveal() == ENVIRON["SECRET"].encode()
 
 
 def test_pair_that_does_not_match(folder: Path) -> None:
@@ -69,6 +81,23 @@ def test_broken_files(folder: Path) -> None:
         ("listen.tls.client_ca", "holds no certificates in PEM"),
         ("upstream.ca_file", "holds no certificates in PEM"),
     ]
+
+
+def test_encrypted_key(folder: Path) -> None:
+    """A key that needs a password is a fault, and nobody is asked for one: there is no terminal to ask on."""
+    key = serialization.load_pem_private_key((folder / "tls.key").read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"password")
+    (folder / "tls.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
+    (folder / "policy.yaml").write_text(POLICY.format(more=""))
+    main, side = pty.openpty()
+    command = [sys.executable, "-m", "proxy", "check", str(folder / "policy.yaml")]
+    done = subprocess.run(  # noqa: S603 - our own command
+        command, stdin=side, capture_output=True, start_new_session=True, timeout=30, env={**os.environ, **ENVIRON}
+    )
+    os.close(main)
+    os.close(side)
+    assert b"certificate and key are no usable PEM pair" in done.stdout
+    assert b"pass phrase" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -94,6 +123,14 @@ def test_schemas(folder: Path, schema: str, words: str | None) -> None:
     found = messages(folder, POLICY.format(more="") + "    rules: {schema: {file: own.json}}\n")
     assert [path for path, _ in found] == ([] if words is None else ["routes[0].rules.schema.file"])
     assert not found or (words is not None and words in found[0][1])
+
+
+def test_references_are_not_followed(folder: Path) -> None:
+    """A reference to a file that could be read is refused all the same: what a policy names is all that is opened."""
+    (folder / "other.json").write_text('{"type": "object"}')
+    (folder / "own.json").write_text(f'{{"$ref": "{(folder / "other.json").as_uri()}"}}')
+    found = messages(folder, POLICY.format(more="") + "    rules: {schema: {file: own.json}}\n")
+    assert [path for path, _ in found] == ["routes[0].rules.schema.file"]
 
 
 def test_shipped_schemas_compile() -> None:
