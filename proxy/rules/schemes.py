@@ -51,7 +51,7 @@ def _place(part: Part, values: dict[str, Read], settings: HmacSignature) -> Read
             return lambda request: request.head.method.encode()
         case "path":
             return lambda request: request.head.path
-        case "query":
+        case "query" if not part.argument:
             return lambda request: request.head.query or b""
         case "timestamp" | "id" | "url":
             return values[part.place]
@@ -77,12 +77,12 @@ class Written:
         self._encoding = encoding
         self._shape = _SHAPES[encoding]
         self._length = size * 2 if encoding.startswith("hex") else -(-size // 3) * 4
+        self._bare = -(-size * 4 // 3)
 
     def normal(self, candidate: bytes) -> bytes | None:
         """The candidate in the one form that ``write`` makes, or ``None`` when it cannot be such a signature at all."""
-        if self._encoding == "base64url":
-            candidate = candidate.rstrip(b"=")
-            candidate += b"=" * (-len(candidate) % 4)
+        if self._encoding == "base64url" and len(candidate) == self._bare:
+            candidate += b"=" * (self._length - self._bare)
         if len(candidate) != self._length or self._shape.fullmatch(candidate) is None:
             return None
         return candidate.lower() if self._encoding == "hex-any-case" else candidate
