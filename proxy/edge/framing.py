@@ -148,7 +148,9 @@ def _framing(message: RawRequestMessage, named: dict[bytes, bytes], repeated: fr
         # One written form for each length: 02 and 2 must not be two things to two readers.
         return Reason.UNSUPPORTED_FRAMING
     connection = named.get(b"connection")
-    if connection is not None and connection.lower() not in _NOMINATED and not _harmless(connection):
+    if connection is not None and (
+        b"connection" in repeated or (connection.lower() not in _NOMINATED and not _harmless(connection))
+    ):
         return Reason.MALFORMED_REQUEST
     expect = named.get(b"expect")
     if expect is not None and (expect.lower() != b"100-continue" or b"expect" in repeated):
@@ -163,4 +165,4 @@ def _harmless(connection: bytes) -> bool:
 
 def _twin(lowered: bytes, managed: frozenset[bytes]) -> bool:
     straight = lowered.replace(b"_", b"-")
-    return straight in managed or straight.startswith(b"hookgate-")
+    return straight != lowered and (straight in managed or straight.startswith(b"hookgate-"))

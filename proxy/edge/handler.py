@@ -178,7 +178,9 @@ class Handler:
             if reply.rest is not None:
                 reply.rest.abort()
             story.status = mapped
-            data = own_answer(mapped, story.request_id, close=line.closing, retry_after=5 if mapped in {429, 503} else 0)
+            wait = 5 if mapped in {429, 503} else 0
+            bodyless = permit.request.head.method == "HEAD"
+            data = own_answer(mapped, story.request_id, close=line.closing, retry_after=wait, bodyless=bodyless)
             line.answer(data, close=line.closing)
             return
         head = permit.request.head

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any, Final, Protocol, cast
 
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
@@ -86,7 +86,7 @@ class Intake(asyncio.Protocol):
     """One connection of a sender."""
 
     __slots__ = (
-        "_body", "_body_limit", "_body_size", "_close", "_framed", "_held", "_held_bytes", "_journey",
+        "_body", "_body_limit", "_body_size", "_close", "_ended", "_framed", "_held", "_held_bytes", "_journey", "_lined",
         "_parser", "_payload", "_read_at", "_rest", "_since", "_site", "_stuck_since", "_unread_bytes", "_waiter",
         "phase", "speaks_1_0", "transport", "wire",
     )  # fmt: skip
@@ -107,7 +107,11 @@ class Intake(asyncio.Protocol):
         self._held_bytes = 0
         self._unread_bytes = 0
         """Bytes of an unfinished head, or of what is read only to be thrown away."""
+        self._lined = False
+        """The unfinished head has its request line."""
         self._close = False
+        self._ended = False
+        """The sender has said all it will say."""
         self._rest: Rest | None = None
         self._framed = False
         self._since = 0.0
@@ -147,14 +151,12 @@ class Intake(asyncio.Protocol):
             self._feed(data)
 
     def eof_received(self) -> bool:
-        """The sender has said all it will say. A request under way is answered still."""
+        """The sender has said all it will say. A request under way, and whole ones behind it, are answered still."""
         if self.phase is Phase.BODY:
             self._close = True
             self._settle_body(Reason.CLIENT_ABORTED)
-        elif self.phase is Phase.BUSY:
-            self._close = True
-            return True
-        return False
+        self._ended = True
+        return self.phase is Phase.BUSY
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A journey under way goes on to its end: what was forwarded must be settled."""
@@ -177,6 +179,8 @@ class Intake(asyncio.Protocol):
         self._stuck_since = 0.0
         if self._rest is not None:
             self._rest.resume()
+        elif self._journey is None and self.phase is Phase.BUSY and self._next():
+            self._feed(self._unhold())
 
     # -- the journey's side
 
@@ -207,7 +211,10 @@ class Intake(asyncio.Protocol):
         site = self._site
         if site.buffered + (head.length or 0) > site.limits.buffered_bytes:
             return Reason.OVERLOADED
-        if b"expect" in head.named and not self._payload.total_bytes:
+        if self._ended:
+            return Reason.CLIENT_ABORTED
+        # From HTTP/1.0 the expectation has to be ignored (RFC 9110 section 10.1.1).
+        if b"expect" in head.named and not self._payload.total_bytes and not self.speaks_1_0:
             self.transport.write(CONTINUE)
         self._body_limit = limit
         self._since = self._read_at = time.monotonic()
@@ -220,7 +227,9 @@ class Intake(asyncio.Protocol):
         self.phase = Phase.BUSY
         if stop is not None:
             return stop
-        return b"".join(self._body)
+        body = b"".join(self._body)
+        self._body = []
+        return body
 
     def answer(self, data: bytes, *, close: bool) -> None:
         """Write one whole answer."""
@@ -238,6 +247,8 @@ class Intake(asyncio.Protocol):
             rest.abort()
         else:
             rest.start(self)
+            if self._stuck_since and self._rest is not None:
+                rest.pause()
 
     def write(self, data: bytes) -> None:
         """``Sink``: the next bytes of a long reply."""
@@ -261,33 +272,42 @@ class Intake(asyncio.Protocol):
         while True:
             try:
                 messages = self._parser.feed_data(data)[0]
-            except LineTooLong:
-                self._wall(Reason.HEADER_TOO_LARGE if self._unread_bytes < self._site.limits.uri_bytes else Reason.URI_TOO_LONG)
-                return
-            except Exception:
-                self._wall(Reason.MALFORMED_REQUEST)
+            except Exception as error:
+                self._wall(self._broken(error, data))
                 return
             if not messages:
-                if data:
-                    self._partial(len(data))
+                if self._ended:
+                    self._hang_up(unread=False)
+                elif data:
+                    self._partial(data)
                 return
             message, self._payload = messages[0]
             self._unread_bytes = 0
             self.phase = Phase.BUSY
             self.speaks_1_0 = message.version[1] == 0
             # SECURITY: with aiohttp 3.14.5 the last trailer of a chunked request becomes the first header of the next one on
-            # that parser; a chunked request is therefore the last on its connection.
-            self._close = message.should_close or message.chunked
+            # that parser; a chunked request is therefore the last on its connection. So is one of HTTP/1.0, for who speaks it
+            # waits for the close.
+            self._close = message.should_close or message.chunked or self.speaks_1_0
             self._journey = self._site.travel(self, message)
             if not self._advance() or not self._next():
                 return
             data = self._unhold()
 
-    def _partial(self, count: int) -> None:
+    def _broken(self, error: Exception, data: bytes) -> Reason:
+        if isinstance(error, LineTooLong):
+            lined = not data or (self._lined and self._unread_bytes) or _has_line(data[: self._site.limits.header_bytes])
+            return Reason.HEADER_TOO_LARGE if lined else Reason.URI_TOO_LONG
+        many = isinstance(error, BadHttpMessage) and error.message.startswith("Too many headers")
+        return Reason.HEADER_TOO_LARGE if many else Reason.MALFORMED_REQUEST
+
+    def _partial(self, data: bytes) -> None:
         if self.phase is Phase.IDLE or not self._unread_bytes:
             self.phase = Phase.HEAD
             self._since = time.monotonic()
-        self._unread_bytes += count
+            self._lined = False
+        self._lined = self._lined or _has_line(data)
+        self._unread_bytes += len(data)
         if self._unread_bytes > self._site.limits.header_bytes + 1024:
             self._wall(Reason.HEADER_TOO_LARGE)
 
@@ -357,14 +377,17 @@ class Intake(asyncio.Protocol):
 
     def _next(self) -> bool:
         """Ready for another request? If not, hang up. While a long reply still streams, its end asks again."""
-        if self._rest is not None:
-            return False
         if self._body_size:
             self._site.buffered -= self._body_size
             self._body = []
             self._body_size = 0
+        if self._rest is not None:
+            return False
         if self._close or self._site.draining:
             self._hang_up(unread=not self._payload.is_eof())
+            return False
+        if self._stuck_since:
+            # Who takes no answers gets no further ones: ``resume_writing`` asks again.
             return False
         self._parser.message_consumed()
         self._payload = EMPTY_PAYLOAD
@@ -394,6 +417,7 @@ class Intake(asyncio.Protocol):
         self.phase = Phase.LINGER
         self._since = time.monotonic()
         self._unread_bytes = 0
+        self._unhold()
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -421,6 +445,11 @@ class Intake(asyncio.Protocol):
                 self._settle_body(Reason.REQUEST_TIMEOUT)
         elif self.phase is Phase.LINGER and age > _LINGER_SECONDS:
             self.transport.abort()
+
+
+def _has_line(data: bytes) -> bool:
+    """Whether a request line ends in it; blank lines before one do not count."""
+    return b"\n" in data.lstrip(b"\r\n")
 
 
 def request_parser(loop: asyncio.AbstractEventLoop, limits: Limits) -> HttpRequestParser:
