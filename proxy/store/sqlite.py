@@ -23,8 +23,10 @@ from proxy.wakeup import Wakeup
 _PATIENCE_SECONDS = 0.2
 """How long a locked file is tried; with one turn of the loop on top it stays below 250 ms."""
 _START_PATIENCE_SECONDS = 2.0
-_RETRIES_AT_ONCE = 3
+_RETRIES_AT_ONCE = 20
 """In the next turns of the loop: another worker's transaction takes a fraction of a millisecond."""
+_RETRIES_AT_LEAST = 40
+"""However late it is: where the processor is scarce, time passes without a fair chance."""
 _RETRY_SECONDS = 0.001
 _RECOVERY_SECONDS = 0.1
 """Between attempts to open a broken file again: each may cost a millisecond."""
@@ -164,13 +166,14 @@ class SqliteStore:
         now = self._loop.time()
         if self._attempts == 0:
             self._first_attempt = now
-        elif now - self._first_attempt >= _PATIENCE_SECONDS:
+        late = now - self._first_attempt >= _PATIENCE_SECONDS
+        if late and self._attempts >= _RETRIES_AT_LEAST:
             self._attempts = 0
             return False
         self._attempts += 1
         self._batch = batch
         self._scheduled = True
-        if self._attempts <= _RETRIES_AT_ONCE:
+        if late or self._attempts <= _RETRIES_AT_ONCE:
             self._loop.call_soon(self._flush)
         else:
             self._loop.call_later(_RETRY_SECONDS, self._flush)

@@ -7,9 +7,11 @@ line (``confirm`` or ``release``); ``race`` claims the keys 0 to KEYS, some in e
 """
 
 import asyncio
+import contextlib
 import sys
 from pathlib import Path
 
+from proxy.errors import StoreError
 from proxy.store.base import Claimed
 from proxy.store.sqlite import SqliteStore
 
@@ -33,14 +35,21 @@ async def hold(store: SqliteStore) -> None:
 
 
 async def race(store: SqliteStore, keys: int) -> None:
-    """Claim all keys as fast as possible; confirm what was won."""
+    """Claim all keys as fast as possible; confirm what was won. An error is answered as a sender would: it tries again."""
     won = []
-    for start in range(0, keys, 5):
-        turn = [(number, store.claim(b"%d" % number, BODY, WINDOW)) for number in range(start, min(start + 5, keys))]
-        for number, claim in turn:
-            if (await claim).state is Claimed.NEW:
-                won.append(number)
+
+    async def one(number: int) -> None:
+        claim = None
+        while claim is None:
+            with contextlib.suppress(StoreError):
+                claim = await store.claim(b"%d" % number, BODY, WINDOW)
+        if claim.state is Claimed.NEW:
+            won.append(number)
+            with contextlib.suppress(StoreError):  # then it is owed, and written later
                 await store.confirm(b"%d" % number)
+
+    for start in range(0, keys, 5):
+        await asyncio.gather(*(one(number) for number in range(start, min(start + 5, keys))))
     say(" ".join(map(str, won)))
 
 
