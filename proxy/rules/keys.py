@@ -65,7 +65,13 @@ def pairs(value: bytes, syntax: ListSyntax, key: bytes) -> list[bytes]:
     return found
 
 
+_MOST_FIELDS: Final = 1000
+
+
 def _only(encoded: bytes, name: bytes) -> bytes | None:
+    # SECURITY: a form may be read before anything is proved, so its fields are counted before each is looked at.
+    if encoded.count(b"&") >= _MOST_FIELDS:
+        return None
     values = [
         unquote_to_bytes(value.replace(b"+", b" "))
         for key, _, value in (pair.partition(b"=") for pair in encoded.split(b"&"))
@@ -108,20 +114,29 @@ def written(value: object) -> bytes | None:
 
 
 _ESCAPED_ASCII: Final = re.compile(rb"\\u00[2-7]")
+_PLAIN: Final = re.compile(r"[ !#-.0-\[\]-~]*")
+"""Keys that no JSON writer escapes but as ``\\u00XX``."""
 
 
-def ambiguous(body: bytes, tokens: tuple[str, ...]) -> bool:
-    """Whether the value at ``tokens`` stands more than once, so that two parsers may read two different ones.
+def ambiguity(tokens: tuple[str, ...]) -> Callable[[bytes], bool]:
+    """The function that tells whether a key on the way to the value at ``tokens`` stands more than once in its object.
 
-    SECURITY: orjson keeps the last of two equal keys, other parsers the first; a key may also be written with escapes
-    (``update\\u005fid``). The text scan only rules out the usual case cheaply; the exact answer is parsed.
+    SECURITY: orjson keeps the last of two equal keys, other parsers the first, so two parsers may read two different values; a
+    key may also be written with escapes (``update\\u005fid``). The text scan only rules out the usual case cheaply; the exact
+    answer is parsed.
     """
-    quoted = b'"%b"' % tokens[-1].encode()
-    first = body.find(quoted)
-    plain = first >= 0 and body.find(quoted, first + 1) < 0
-    if plain and (b"\\u00" not in body or _ESCAPED_ASCII.search(body) is None):
-        return False
-    return _repeated(body, tokens)
+    if not all(map(_PLAIN.fullmatch, tokens)):
+        return lambda body: _repeated(body, tokens)
+    quoted = tuple(b'"%b"' % token.encode() for token in tokens)
+
+    def of(body: bytes) -> bool:
+        for one in quoted:
+            first = body.find(one)
+            if first >= 0 and body.find(one, first + 1) >= 0:
+                return _repeated(body, tokens)
+        return b"\\u00" in body and _ESCAPED_ASCII.search(body) is not None and _repeated(body, tokens)
+
+    return of
 
 
 class _Pairs(list[tuple[str, object]]):

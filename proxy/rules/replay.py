@@ -12,7 +12,7 @@ from proxy.messages import NOT_JSON, Request
 from proxy.policy.model import ReplayRule
 from proxy.policy.values import SelectorKind
 from proxy.rules.base import answer_of
-from proxy.rules.keys import Read, ambiguous, at, pointer, written
+from proxy.rules.keys import Read, ambiguity, at, pointer, written
 from proxy.store.base import Claimed, Store
 from proxy.verdict import Fail, Reason, RuleName
 
@@ -36,6 +36,7 @@ class Replay:
         answer = answer_of(settings)
         self._read = read
         self._tokens = pointer(settings.key.argument) if settings.key.kind is SelectorKind.JSON else ()
+        self._ambiguous = ambiguity(self._tokens)
         self._whole_numbers = settings.type == "integer"
         self._scope = scope.encode() + b"\0"
         self._store = store
@@ -65,11 +66,12 @@ class Replay:
             return self._not_json
         value = at(document, self._tokens)
         # SECURITY: 1, "1", 1.0 and true must not become one key, nor may a doubled key choose what we count.
-        if self._whole_numbers and (type(value) is not int or value < 0):
+        if self._whole_numbers and (type(value) is not int or not 0 <= value < 1 << 63):
             return None
-        if ambiguous(request.body, self._tokens):
+        if self._ambiguous(request.body):
             return None
-        return written(value)
+        text = written(value)
+        return b'"' + text if text and type(value) is str else text
 
     async def claim(self, request: Request) -> Reserved | Fail:
         """Reserve, or say why not. Waits while the same request is on its way elsewhere."""
