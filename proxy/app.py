@@ -87,7 +87,7 @@ class App:
             self._take_certificate(policy)
             self._handler = Handler(self._serving(self._loaded, self._routes(self._loaded)), self._observe)
             self._metrics.declare(map(self._route_facts, policy.routes))
-            self._listener = Listener(self._handler, policy.limits, self._tls)
+            self._listener = Listener(self._handler, policy.limits, self._tls, proxied=policy.listen.proxy_protocol)
             self.observing = await self._serve_web(observe_app(self._metrics, self._facts, self._unready), policy.observe.address)
             await self._serve_web(admin_app(self._controls(), self._loaded.admin_token), policy.admin.address)
             self.address = await self._listener.open(policy.listen.address)

@@ -61,10 +61,17 @@ class Wakeup(Generic[T]):
             self._callback = callback
 
     def cancel(self, msg: str | None = None) -> bool:
-        """Settle with ``CancelledError``, as a Task that is cancelled while waiting expects."""
+        """Settle with ``CancelledError``, as a Task that is cancelled while waiting expects; the waiter runs a turn later.
+
+        Whoever cancels is most often a running Task itself, and one Task must not step another.
+        """
         if self.settled:
             return False
-        self.set_exception(asyncio.CancelledError(msg) if msg else asyncio.CancelledError())
+        self._error = asyncio.CancelledError(msg) if msg else asyncio.CancelledError()
+        self.settled = True
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._loop.call_soon(callback, self)
         return True
 
     def __await__(self) -> Generator[Any, None, T]:

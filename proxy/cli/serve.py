@@ -33,7 +33,14 @@ def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
         "serve", help="runs the gate", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("policy", type=Path, metavar="POLICY", help="the policy file")
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N", help="only 1 is served yet")
     parser.set_defaults(run=run)
+
+
+def _workers(text: str) -> int:
+    if text != "1":
+        raise argparse.ArgumentTypeError("several workers are not served yet: run one gate a bot, or replicas")
+    return 1
 
 
 def run(arguments: argparse.Namespace) -> int:

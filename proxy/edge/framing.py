@@ -24,7 +24,10 @@ class Wire(NamedTuple):
     """What a connection knows before its first request."""
 
     peer: Address
+    origin: Address
+    """Who connects: the peer itself, or the source that its PROXY preamble names."""
     trusted: bool
+    """The origin's forwarding fields count."""
     tls: bool
     certificate: bytes | None
 
@@ -78,7 +81,7 @@ class HeadReader:
             return wall
         path, mark, query = target.partition(b"?")
         length = named.get(b"content-length")
-        client, https = wire.peer, wire.tls
+        client, https = wire.origin, wire.tls
         if wire.trusted:
             client, https = self._client(wire, names, values, named)
             given = named.get(b"x-request-id")
@@ -125,10 +128,10 @@ class HeadReader:
         # The nearest hop speaks last: with a list, its entry is the rightmost.
         https = wire.tls if proto is None else proto.rpartition(b",")[2].strip().lower() == b"https"
         lines = [value for name, value in zip(names, values, strict=True) if name == b"x-forwarded-for"]
-        key = (lines[0] if len(lines) == 1 else b",".join(lines), wire.peer.text)
+        key = (lines[0] if len(lines) == 1 else b",".join(lines), wire.origin.text)
         client = self._clients.get(key)
         if client is None:
-            client = client_of(wire.peer, [line.decode("ascii", "replace") for line in lines], self._bounds.trusted)
+            client = client_of(wire.origin, [line.decode("ascii", "replace") for line in lines], self._bounds.trusted)
             if len(self._clients) >= _REMEMBERED:
                 self._clients.clear()
             self._clients[key] = client

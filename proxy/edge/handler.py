@@ -233,7 +233,7 @@ def _exchange(line: Intake, story: _Story) -> Exchange:
         story.request_id.decode(),
         gate.name if gate else "-",
         line.wire.peer.text,
-        head.client.text if head else line.wire.peer.text,
+        head.client.text if head else line.wire.origin.text,
         bool(findings) and gate is not None and head is not None and gate.senders(head),
         Outcome.FORWARDED if forwarded else outcome_of(story.reason),
         story.reason,

@@ -23,7 +23,9 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from proxy.edge.answers import CONTINUE
 from proxy.edge.framing import Wire
+from proxy.edge.proxyprotocol import read_preamble
 from proxy.messages import Head, Rest
+from proxy.networks import Address
 from proxy.policy.model import Limits
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
@@ -46,11 +48,16 @@ class Site(Protocol):
     loop: asyncio.AbstractEventLoop
     limits: Limits
     draining: bool
+    proxied: bool
+    """Every connection begins with a PROXY preamble."""
     buffered: int
     """Bytes of bodies that came in pieces and are in memory."""
 
     def admit(self, line: "Intake", transport: asyncio.Transport) -> Wire | None:
         """What is known of a new connection; ``None`` turns it away."""
+
+    def proxied_for(self, wire: Wire, source: Address) -> Wire:
+        """The wire of a connection whose preamble names its source."""
 
     def travel(self, line: "Intake", message: RawRequestMessage) -> Journey:
         """The journey of one request on this line."""
@@ -87,7 +94,7 @@ class Intake(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_limit", "_body_size", "_close", "_ended", "_framed", "_held", "_held_bytes", "_journey", "_lined",
-        "_parser", "_payload", "_read_at", "_rest", "_since", "_site", "_stuck_since", "_unread_bytes", "_waiter",
+        "_parser", "_payload", "_preamble", "_read_at", "_rest", "_since", "_site", "_stuck_since", "_unread_bytes", "_waiter",
         "phase", "speaks_1_0", "transport", "wire",
     )  # fmt: skip
 
@@ -116,6 +123,7 @@ class Intake(asyncio.Protocol):
         self._framed = False
         self._since = 0.0
         self._read_at = 0.0
+        self._preamble: bytes | None = b"" if site.proxied else None
         self._stuck_since = 0.0
         self.phase = Phase.HEAD
         self.speaks_1_0 = False
@@ -148,7 +156,26 @@ class Intake(asyncio.Protocol):
             if self._unread_bytes > _LINGER_BYTES:
                 self.transport.abort()
         elif not self._close:
+            if self._preamble is not None:
+                data = self._after_preamble(data)
             self._feed(data)
+
+    def _after_preamble(self, data: bytes) -> bytes:
+        """What follows the PROXY preamble; nothing while it is not whole. SECURITY: a wrong one gets no answer."""
+        held = (self._preamble or b"") + data
+        try:
+            preamble = read_preamble(held)
+        except ValueError:
+            self._close = True
+            self.transport.abort()
+            return b""
+        if preamble is None:
+            self._preamble = held
+            return b""
+        self._preamble = None
+        if preamble.source is not None:
+            self.wire = self._site.proxied_for(self.wire, preamble.source)
+        return held[preamble.size :]
 
     def eof_received(self) -> bool:
         """The sender has said all it will say. A request under way, and whole ones behind it, are answered still."""

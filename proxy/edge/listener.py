@@ -15,7 +15,7 @@ from proxy.edge.framing import Wire
 from proxy.edge.handler import Handler
 from proxy.edge.intake import Intake, Journey, Phase
 from proxy.errors import StartError
-from proxy.networks import UNIX, parse_address
+from proxy.networks import UNIX, Address, parse_address
 from proxy.policy.model import Limits
 from proxy.policy.values import Endpoint
 from proxy.verdict import Reason
@@ -27,11 +27,12 @@ _SWEEP_SECONDS: Final = 0.25
 class Listener:
     """All connections of one address. It is the ``Site`` of its connections."""
 
-    def __init__(self, handler: Handler, limits: Limits, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, handler: Handler, limits: Limits, tls: ssl.SSLContext | None, *, proxied: bool = False) -> None:
         self.loop = asyncio.get_running_loop()
         self.handler = handler
         self.limits = limits
         self.draining = False
+        self.proxied = proxied
         self.buffered = 0
         self.lines: set[Intake] = set()
         self.turned_away = 0
@@ -68,6 +69,9 @@ class Listener:
             return None
         trusted = peer in self.handler.serving.trusted
         held = self._per_peer.get(peer.group, 0)
+        if self.proxied and not trusted:
+            # SECURITY: a stranger's preamble would let it choose its own address.
+            return None
         if len(self.lines) >= self.limits.connections and not self._room():
             self.turned_away += 1
             return None
@@ -78,7 +82,11 @@ class Listener:
         self.lines.add(line)
         encrypted = transport.get_extra_info("ssl_object")
         certificate = encrypted.getpeercert(True) if encrypted is not None else None
-        return Wire(peer, trusted, encrypted is not None, certificate)
+        return Wire(peer, peer, trusted, encrypted is not None, certificate)
+
+    def proxied_for(self, wire: Wire, source: Address) -> Wire:
+        """The wire of a connection whose preamble names its source."""
+        return wire._replace(origin=source, trusted=source in self.handler.serving.trusted)
 
     def gone(self, line: Intake) -> None:
         """Count it out."""
@@ -156,7 +164,7 @@ def bind(address: Endpoint, unix_mode: int = 0o660) -> socket.socket:
             raise
     except OSError as error:
         remedy = {
-            98: "another process has this port: end it or choose another address",
+            98: "another process listens there: end it or choose another address",
             99: "no interface of this machine has this address: use 0.0.0.0 or one of its own",
             13: "ports below 1024 need a privilege: choose a higher one or grant CAP_NET_BIND_SERVICE",
         }.get(error.errno or 0, (error.strerror or str(error)).lower())
