@@ -17,7 +17,7 @@ _FOLDER = files("proxy.policy") / "presets"
 PRESETS: tuple[str, ...] = tuple(sorted(entry.name[:-5] for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 """The names that ``provider`` may have."""
 
-_ALTERNATIVES: dict[str, tuple[set[str], ...]] = {"timestamp": ({"header"}, {"source"}), "schema": ({"file"}, {"by", "files"})}
+_ALTERNATIVES: dict[str, tuple[set[str], ...]] = {"timestamp": ({"header"}, {"source"})}
 """Keys of a rule that exclude each other: where the user gives one, the preset's others do not count."""
 
 

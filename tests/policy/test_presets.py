@@ -112,13 +112,10 @@ def test_another_scheme_replaces_the_signature() -> None:
 
 
 def test_alternatives_replace_each_other() -> None:
-    """A user's source stands in place of the preset's header, and files in place of its file."""
+    """A user's source stands in place of the preset's header."""
     stamp = route("crm", rules={"timestamp": {"source": "json:/timestamp"}}).rules.timestamp
     assert stamp is not None
     assert (stamp.header, str(stamp.source), stamp.tolerance) == (None, "json:/timestamp", 300)
-    schema = route("telegram", rules={"schema": {"by": "json:/type", "files": {"a": "b"}}}).rules.json_schema
-    assert schema is not None
-    assert schema.file is None
 
 
 def test_a_preset_is_not_changed_by_a_route() -> None:
