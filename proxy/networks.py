@@ -123,8 +123,10 @@ def client_of(peer: Address, forwarded_for: Iterable[str], trusted: NetworkSet) 
 
 def _without_port(entry: str) -> str:
     if entry.startswith("["):
-        return entry[1 : entry.find("]")] if "]" in entry else ""
-    return entry.partition(":")[0] if entry.count(":") == 1 else entry
+        host, closed, port = entry[1:].partition("]")
+        return host if closed and (not port or (port[0] == ":" and port[1:].isdigit())) else ""
+    host, colon, port = entry.partition(":")
+    return host if colon and port.isdigit() else entry
 
 
 __all__ = ["UNIX", "Address", "Network", "NetworkSet", "client_of", "parse_address", "parse_network"]
