@@ -24,8 +24,11 @@ class Content:
         """A missing type is refused where types are listed; a missing or empty coding is ``identity`` (RFC 9110 section 8.4)."""
         head = request.head
         given = head.named.get(b"content-type", b"")
-        if self._types and given not in self._types and given.partition(b";")[0].strip().lower() not in self._types:
-            return self._type_refused
+        if self._types:
+            if given not in self._types and given.partition(b";")[0].strip().lower() not in self._types:
+                return self._type_refused
+            if b"content-type" in head.repeated:
+                return self._type_refused
         if self._encodings and (b"content-encoding" in head.named or b"identity" not in self._encodings):
             if b"content-encoding" in head.repeated:
                 return self._encoding_refused
