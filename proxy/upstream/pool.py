@@ -34,7 +34,8 @@ class Pool:
         self._queue: deque[tuple[float, Wakeup[None]]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
-        self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._keep_sweeping()
 
     def forward(self, permit: Permit) -> Awaitable[Reply]:
         """Send a permitted request and give the bot's reply.
@@ -43,6 +44,8 @@ class Pool:
         """
         now = time.monotonic()
         deadline = now + self._settings.timeout
+        if self._sweeper is None:  # closed by a reload, and used once more by a request that began before it
+            self._keep_sweeping()
         connection = self._reuse(now)
         if connection is None:
             return self._connect_and_send(permit, deadline)
@@ -72,8 +75,6 @@ class Pool:
         for connection in list(self._idle):
             connection.transport.close()
         self._idle.clear()
-        if not self._busy:
-            self._sweeper.cancel()
 
     def _reuse(self, now: float) -> Connection | None:
         while self._idle:
@@ -158,8 +159,6 @@ class Pool:
             if not connection.transport.is_closing():
                 connection.transport.close()
         self._next_in_line()
-        if self._closing and not self._busy:
-            self._sweeper.cancel()
 
     def _next_in_line(self) -> None:
         if self._queue:
@@ -176,4 +175,9 @@ class Pool:
         for connection in [one for one in self._idle if one.stale(now)]:
             self._idle.remove(connection)
             connection.transport.abort()
+        self._sweeper = None
+        if not self._closing or self._busy or self._opening or self._queue:
+            self._keep_sweeping()
+
+    def _keep_sweeping(self) -> None:
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
