@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from proxy.messages import Request
-from proxy.networks import NetworkSet, parse_network
 from proxy.pipeline.gate import Gate, Plan
 from proxy.pipeline.modes import Switch, milder, stance_of
 from proxy.policy.model import HmacSignature, Policy, Route, SchemaRule, TokenSignature
-from proxy.policy.presets import preset
+from proxy.policy.paths import networks_of
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.base import BodyRule, HeadRule
@@ -175,20 +174,6 @@ def _relied_on(route: Route) -> set[bytes]:
     selectors = [rules.timestamp and rules.timestamp.source, rules.replay and rules.replay.key]
     names.update(one.argument for one in selectors if one and one.kind is SelectorKind.HEADER)
     return {name.lower().encode() for name in names}
-
-
-def networks_of(written: tuple[str, ...]) -> NetworkSet:
-    """Networks from written ones and from presets' published ranges."""
-    networks = []
-    unix = False
-    for one in written:
-        if one == "unix":
-            unix = True
-        elif one[0].isdigit() or ":" in one:
-            networks.append(parse_network(one))
-        else:
-            networks.extend(map(parse_network, preset(one).networks))
-    return NetworkSet(networks, unix=unix)
 
 
 def _event(written: tuple[str, ...]) -> Callable[[Request], str]:
