@@ -207,7 +207,7 @@ class Intake(asyncio.Protocol):
         if self._rest is not None:
             self._rest.resume()
         elif self._journey is None and self.phase is Phase.BUSY and self._next():
-            self._feed(self._unhold())
+            self._feed(b"")
 
     # -- the journey's side
 
@@ -291,7 +291,7 @@ class Intake(asyncio.Protocol):
         elif self._framed and not self.transport.is_closing():
             self.transport.write(b"0\r\n\r\n")
         if self._journey is None and whole and self._next():
-            self._feed(self._unhold())
+            self._feed(b"")
 
     # -- the parser's side
 
@@ -303,6 +303,10 @@ class Intake(asyncio.Protocol):
                 self._wall(self._broken(error, data))
                 return
             if not messages:
+                if self._held:
+                    # Not before the parser has used up what it holds: fed with each request, it would hold ever more.
+                    data = self._unhold()
+                    continue
                 if self._ended:
                     self._hang_up(unread=False)
                 elif data:
@@ -319,7 +323,7 @@ class Intake(asyncio.Protocol):
             self._journey = self._site.travel(self, message)
             if not self._advance() or not self._next():
                 return
-            data = self._unhold()
+            data = b""
 
     def _broken(self, error: Exception, data: bytes) -> Reason:
         if isinstance(error, LineTooLong):
@@ -400,7 +404,7 @@ class Intake(asyncio.Protocol):
 
     def _resume(self, _settled: object) -> None:
         if self._advance() and self._next():
-            self._feed(self._unhold())
+            self._feed(b"")
 
     def _next(self) -> bool:
         """Ready for another request? If not, hang up. While a long reply still streams, its end asks again."""

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,8 @@ class Talk:
         self.came = bytearray()
         """Every byte."""
         self.stopped = stopped
+        self.heard = 0.0
+        """When bytes came last, in seconds of the monotonic clock."""
         self._read = 0
 
     def request(self) -> bytes | None:
@@ -65,6 +68,7 @@ class Talk:
     def _more(self) -> bool:
         came = self.sock.recv(1 << 18)
         self.came += came
+        self.heard = time.monotonic()
         return bool(came)
 
 
