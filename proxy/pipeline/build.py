@@ -82,12 +82,14 @@ def _gate(
         )
 
     listed = route.senders
+    runs = rules.signature is not None and rules.signature.mode is not Mode.OFF
     return Gate(
         route.name,
         {mode: plan(mode) for mode in Mode},
         stance=stance_of(switch.of(route.name), route.mode, policy.mode),
         replay=replay,
-        proved=rules.signature is not None and rules.signature.mode is not Mode.OFF,
+        proved=runs,
+        optional=runs and rules.signature is not None and rules.signature.when_missing == "pass",
         methods=frozenset(route.methods),
         query=route.query == "pass",
         senders=lambda head: head.client in listed,

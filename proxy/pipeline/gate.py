@@ -63,7 +63,7 @@ class Permit(NamedTuple):
 class Gate:
     """All rules of one route. ``stance`` alone may change while it lives: the switch turns it."""
 
-    __slots__ = ("_proved", "event", "methods", "name", "plans", "query", "replay", "senders", "stance")
+    __slots__ = ("_optional", "_proved", "event", "methods", "name", "plans", "query", "replay", "senders", "stance")
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Gate:
         stance: Stance,
         replay: Replay | None,
         proved: bool,
+        optional: bool,
         methods: frozenset[str],
         query: bool,
         senders: Callable[[Head], bool],
@@ -87,6 +88,7 @@ class Gate:
         self.senders = senders
         self.event = event
         self._proved = proved
+        self._optional = optional
 
     def open(self) -> Judgement:
         """Begin to judge a request under the stance of this moment."""
@@ -188,7 +190,9 @@ class Gate:
         return None
 
     def _authentic(self, judgement: Judgement) -> bool:
-        """SECURITY: a forged request must not reserve a genuine id, in report mode either."""
+        """SECURITY: a forged request must not reserve a genuine id, nor where its header may be missing, nor in report mode."""
+        if self._optional and not judgement.secret:
+            return False
         if not judgement.findings:
             return True
         return self._proved and not any(found.rule in _PROOFS for found in judgement.findings)
