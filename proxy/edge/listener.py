@@ -115,6 +115,7 @@ class Listener:
             idle = [line for line in self.lines if line.phase is Phase.IDLE]
             for line in idle[:64]:
                 line.transport.abort()
+                self.gone(line)
         return len(self.lines) < self.limits.connections
 
     def _sweep(self) -> None:

@@ -16,11 +16,18 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A gate and a bot that says ok."""
     limits = {"body_bytes": "2MiB", "connections_per_client": 2000}
     with staged(tmp_path_factory.mktemp("edge"), always(OK), limits=limits) as made:
         yield made
+
+
+@pytest.fixture
+def stage(shared: Stage) -> Stage:
+    """The same, once nothing of the test before is under way."""
+    until(lambda: shared.gate.metric("hookgate_connections") == 0, "the connections of another test to end")
+    return shared
 
 
 def resident(stage: Stage) -> int:

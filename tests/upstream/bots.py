@@ -25,6 +25,8 @@ class Talk:
         self.came = bytearray()
         """Every byte."""
         self.stopped = stopped
+        self.sent = 0
+        """What a script counts here."""
         self.heard = 0.0
         """When bytes came last, in seconds of the monotonic clock."""
         self._read = 0
