@@ -4,11 +4,12 @@ Exit codes: 0 fine, 1 it ran and found a problem, 2 wrong usage, 78 the policy i
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from proxy import __version__
-from proxy.cli import check, demo, healthcheck, init, mode, schema, secret, serve, version
+from proxy.cli import check, demo, explain, healthcheck, init, mode, schema, secret, serve, version
 from proxy.errors import HookgateError, PolicyError
 
 _EPILOG = "Each verb explains itself: hookgate VERB --help"
@@ -23,11 +24,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"hookgate {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (serve, check, demo, init, schema, mode, secret, healthcheck, version):
+    for verb in (serve, check, explain, demo, init, schema, mode, secret, healthcheck, version):
         verb.register(verbs)
+    _open_closed_streams()
     arguments = parser.parse_args(argv)
     try:
         result: int = arguments.run(arguments)
+        sys.stdout.flush()  # here, or a reader who has gone is found out at the very end, where nobody can say it well
     except PolicyError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command's answer
         return 78
@@ -37,5 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        print(f"hookgate: {named}{error.strerror or type(error).__name__}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
     return result
+
+
+def _open_closed_streams() -> None:
+    """SECURITY: where a caller closed them, the next sockets would take the numbers 0 to 2, and log lines would go there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)

@@ -1,8 +1,9 @@
 """Where a running gate listens, from its policy file alone: no secret is needed to ask how it is doing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
-from proxy.errors import Fault, PolicyError
+from proxy.errors import Fault, HookgateError, PolicyError
 from proxy.policy.document import parse
 from proxy.policy.model import Admin, Observe
 from proxy.policy.values import Endpoint
@@ -23,12 +24,25 @@ def endpoint(policy: Path, section: str) -> Endpoint:
     return Endpoint("", 0, str(policy.parent / address.path)) if address.path else address
 
 
-def token_file(policy: Path) -> Path | None:
-    """The file that holds the admin token, where the policy names one."""
+def admin_token(policy: Path, environ: Mapping[str, str]) -> str:
+    """What a caller of the admin address must present; empty where the policy names nothing.
+
+    Raises:
+        HookgateError: the policy names a file that cannot be read, or a variable that is not set.
+    """
     found = _section(policy, "admin")
     token = found.get("token") if isinstance(found, dict) else None
-    name = token.get("from_file") if isinstance(token, dict) else None
-    return policy.parent / name if isinstance(name, str) else None
+    given = token if isinstance(token, dict) else {}
+    name, file = given.get("from_env"), given.get("from_file")
+    try:
+        if isinstance(name, str):
+            return environ[name].strip()
+        return (policy.parent / file).read_text().strip() if isinstance(file, str) else ""
+    except KeyError:
+        raise HookgateError(f"the admin token is not there: set {name} as it is set for the gate") from None
+    except OSError as error:
+        why = (error.strerror or "unknown reason").lower()
+        raise HookgateError(f"the admin token cannot be read from {file} ({why}): run this as a user who may read it") from None
 
 
 def _section(policy: Path, section: str) -> object:

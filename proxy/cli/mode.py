@@ -2,11 +2,13 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
-from proxy.cli.addresses import endpoint, token_file
+from proxy.cli.addresses import admin_token, endpoint
 from proxy.cli.ask import ask
+from proxy.errors import HookgateError
 from proxy.policy.values import Stance
 from proxy.verdict import Mode
 
@@ -47,16 +49,17 @@ def _mode(text: str) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Ask the admin address."""
     address = endpoint(arguments.policy, "admin")
-    file = token_file(arguments.policy)
-    token = file.read_text().strip() if file is not None else ""
+    token = admin_token(arguments.policy, os.environ)
     if arguments.mode is None:
         said = ask(address, "GET", "/mode", token=token)
     else:
         said = ask(address, "POST", "/mode", {"mode": arguments.mode, "route": arguments.route}, token=token)
-    state = json.loads(said.body)
+    try:
+        state = json.loads(said.body)
+    except ValueError:
+        raise HookgateError(f"what answers at {address} is no gate: see admin.address in {arguments.policy}") from None
     if said.status != 200:
-        sys.stderr.write(f"hookgate: {state.get('error', 'the gate refused')}\n")
-        return 1
+        raise HookgateError(state.get("error", "the gate refused"))
     switch = state["switch"]
     turned = [f"all routes: {switch['everything']}"] if switch["everything"] else []
     turned += [f"{name}: {word}" for name, word in switch["routes"].items()]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import ssl
@@ -164,17 +165,27 @@ def bind(address: Endpoint, unix_mode: int = 0o660) -> socket.socket:
             sock.close()
             raise
     except OSError as error:
-        remedy = {
-            98: "another process listens there: end it or choose another address",
-            99: "no interface of this machine has this address: use 0.0.0.0 or one of its own",
-            13: "ports below 1024 need a privilege: choose a higher one or grant CAP_NET_BIND_SERVICE",
-        }.get(error.errno or 0, (error.strerror or str(error)).lower())
-        raise StartError(f"cannot listen on {address}: {remedy}") from None
+        raise StartError(f"cannot listen on {address}: {_remedy(error, address)}") from None
     return sock
+
+
+def _remedy(error: OSError, address: Endpoint) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another process listens there: end it or choose another address"
+    why = (error.strerror or str(error)).lower()
+    if address.path:
+        return f"{why}: make {os.path.dirname(address.path)} a folder that this user may write to, or choose another address"
+    return {
+        errno.EADDRNOTAVAIL: "no interface of this machine has this address: use 0.0.0.0 or one of its own",
+        errno.EACCES: "ports below 1024 need a privilege: choose a higher one or grant CAP_NET_BIND_SERVICE",
+    }.get(error.errno or 0, f"{why}: choose another address")
 
 
 def _bind_unix(path: Path, mode: int) -> socket.socket:
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    if path.exists() and not path.is_socket():
+        # Somebody's: it is not ours to remove.
+        raise StartError(f"cannot listen on unix:{path}: a file that is no socket has this name: move it away")
     sock = socket.socket(socket.AF_UNIX)
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
         try:
@@ -184,7 +195,7 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
             path.unlink(missing_ok=True)
         else:
             sock.close()
-            raise OSError(98, os.strerror(98))
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
     sock.bind(str(path))
     path.chmod(mode)
     sock.listen(_BACKLOG)
