@@ -186,7 +186,7 @@ class Connection(asyncio.Protocol):
                 self._fail(Reason.UPSTREAM_PROTOCOL)
                 return False
             return True
-        if not 200 <= message.code <= 599 or message.version.major != 1:
+        if not 200 <= message.code <= 599 or message.version.major != 1 or _coded(message):
             self._fail(Reason.UPSTREAM_PROTOCOL)
             return False
         self._message = message
@@ -296,3 +296,10 @@ class Connection(asyncio.Protocol):
         """The sink is gone."""
         self._sink = None
         self._fail(Reason.UPSTREAM_PROTOCOL)
+
+
+def _coded(message: RawResponseMessage) -> bool:
+    """A transfer coding beside chunked: the field ends here, so the body would pass for what it is not (RFC 9112 section 6.1)."""
+    if not message.chunked and not message.should_close:
+        return False
+    return message.headers.get("Transfer-Encoding", "chunked").lower() != "chunked"
