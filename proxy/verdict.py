@@ -160,6 +160,7 @@ UNROUTED: tuple[Reason, ...] = (
     Reason.EXPECTATION_FAILED,
     Reason.OVERLOADED,
     Reason.UNKNOWN_ROUTE,
+    Reason.RULE_BROKE,
 )
 """Reasons that can be found before a route is known (their route label is ``-``)."""
 

@@ -3,9 +3,11 @@
 No body, no header value, no path, no secret. Under a flood of refusals the lines of one kind are damped, with counts.
 """
 
+import json
 import logging
 import os
 import queue
+import select
 import threading
 import time
 from typing import Final
@@ -29,7 +31,7 @@ class Sink:
         self._descriptor = descriptor
         self._lines: list[bytes] = []
         self._size = 0
-        self._queue: queue.Queue[tuple[int, bytes] | None] = queue.Queue(_QUEUED)
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUED)
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -48,7 +50,7 @@ class Sink:
         lines, self._lines, self._size = self._lines, [], 0
         lines.append(b"")
         try:
-            self._queue.put_nowait((len(lines) - 1, b"\n".join(lines)))
+            self._queue.put_nowait(b"\n".join(lines))
         except queue.Full:
             self.dropped += len(lines) - 1
 
@@ -62,13 +64,29 @@ class Sink:
         self._thread.join(1.0)
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
-            count, data = item
+        torn = False
+        while (data := self._queue.get()) is not None:
+            left = data
             try:
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
+                if torn:
+                    os.write(self._descriptor, b"\n")
+                    torn = False
+                while left:
+                    left = left[self._write(left) :]
             except OSError:
-                self.dropped += count
+                self.dropped += left.count(b"\n")
+                # The next line must not go on where this one broke off.
+                torn = torn or data[: len(data) - len(left)][-1:] not in {b"", b"\n"}
+
+    def _write(self, data: bytes) -> int:
+        """Bytes written. A descriptor that somebody else made non-blocking is waited for."""
+        try:
+            return os.write(self._descriptor, data)
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(self._descriptor, select.POLLOUT)
+            poll.poll(1000)
+            return 0
 
 
 class ExchangeLog:
@@ -87,28 +105,34 @@ class ExchangeLog:
         if _LEVELS[level] < _LEVELS[self.level]:
             return
         second = int(exchange.arrived)
-        if second != self._second:
-            self._turn(second)
-        if exchange.outcome is Outcome.REFUSED:
+        stamp = self._stamp if second == self._second else self._other(second)
+        if level != "info":
             kind = (exchange.route, exchange.reason.value)
             told = self._told.get(kind, 0)
             self._told[kind] = told + 1
             if told >= _PER_SECOND:
                 return
-        self._sink.add(self._line(exchange, level))
+        self._sink.add(self._line(exchange, level, stamp))
 
-    def _line(self, exchange: Exchange, level: str) -> bytes:
+    def _line(self, exchange: Exchange, level: str, stamp: str) -> bytes:
         # SECURITY: formatted, not serialised, for this is a dear step of the hot path: every text here is an address, an id of
         # our own form or a word of a closed list, so none can hold a quote, a backslash or a control character.
         findings = ",".join([f'"{rule}:{reason}:{mode}"' for rule, reason, mode in exchange.findings])
         cause = exchange.cause if "signature_mismatch" in findings else ""
         return (
-            f'{{"time":"{self._stamp}.{int(exchange.arrived % 1 * 1000):03d}Z","level":"{level}","event":"exchange",'
+            f'{{"time":"{stamp}.{int(exchange.arrived % 1 * 1000):03d}Z","level":"{level}","event":"exchange",'
             f'"request_id":"{exchange.request_id}","route":"{exchange.route}","client":"{exchange.client}","peer":"{exchange.peer}",'
             f'"outcome":"{exchange.outcome}","reason":"{exchange.reason}","findings":[{findings}],"secret":"{exchange.secret}",'
             f'"cause":"{cause}","status":{exchange.status},"bytes":{exchange.size},"update_type":"{exchange.update_type}",'
             f'"verification_ms":{exchange.verification * 1000:.3f},"upstream_ms":{exchange.upstream * 1000:.3f}}}'
         ).encode()
+
+    def _other(self, second: int) -> str:
+        """The stamp of another second. A later one begins; what took long comes from an earlier one, which is over."""
+        if second > self._second:
+            self._turn(second)
+            return self._stamp
+        return _utc(second)
 
     def _turn(self, second: int) -> None:
         for (route, reason), told in self._told.items():
@@ -117,12 +141,13 @@ class ExchangeLog:
                 self._sink.add(orjson.dumps({"time": f"{self._stamp}.999Z", "level": "warning", **line}))
         self._told.clear()
         self._second = second
-        self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        self._stamp = _utc(second)
 
     def tick(self) -> None:
         """Called a few times a second: end a second in which nothing more came, and flush."""
         now = int(time.time())
-        if self._told and now != self._second:
+        # A clock that was set back begins anew.
+        if now < self._second or (self._told and now != self._second):
             self._turn(now)
         self._sink.flush()
 
@@ -137,7 +162,7 @@ class ServiceLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One record, one line."""
         line: dict[str, object] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "time": f"{_utc(record.created)}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "event": record.name,
             "message": record.getMessage(),
@@ -148,7 +173,12 @@ class ServiceLog(logging.Handler):
             # SECURITY: an exception's text may quote a request or a secret; its type and places may not.
             line["places"] = _places(record.exc_info[1])
         line.update(record.__dict__.get("facts", {}))
-        self._sink.add(orjson.dumps(line, default=str))
+        # In escapes: a name need not be UTF-8, and a line must stay one line for every reader.
+        self._sink.add(json.dumps(line, default=str, separators=(",", ":")).encode())
+
+
+def _utc(second: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def _places(error: BaseException) -> list[str]:

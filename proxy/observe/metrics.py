@@ -62,7 +62,7 @@ class RouteFacts(NamedTuple):
 class _Series:
     """All numbers of one route."""
 
-    __slots__ = ("ambiguous", "body", "findings", "mismatches", "own", "requests", "secrets", "total", "upstream")
+    __slots__ = ("ambiguous", "body", "findings", "mismatches", "own", "quarantined", "requests", "secrets", "total", "upstream")
 
     def __init__(self, reasons: Iterable[Reason]) -> None:
         self.requests: dict[Reason, int] = dict.fromkeys(reasons, 0)
@@ -74,6 +74,7 @@ class _Series:
         self.upstream = _Histogram(SECONDS)
         self.body = _Histogram(BYTES)
         self.ambiguous = 0
+        self.quarantined = 0
 
 
 class Facts(NamedTuple):
@@ -116,8 +117,8 @@ class Metrics(Collector):
 
     def declare(self, routes: Iterable[RouteFacts]) -> None:
         """Make every series of a policy exist. A route that comes back later goes on with its old numbers."""
-        self._routes = {route.name: route for route in routes}
-        for route in self._routes.values():
+        declared = {route.name: route for route in routes}
+        for route in declared.values():
             series = self._series.setdefault(route.name, _Series(Reason))
             for rule in route.rules:
                 for reason in (*RULE_REASONS[rule], Reason.RULE_BROKE):
@@ -129,6 +130,7 @@ class Metrics(Collector):
                         series.mismatches.setdefault((listed, cause), 0)
             for secret in route.secrets:
                 series.secrets.setdefault(secret.id, [0.0, 0.0])
+        self._routes = declared
 
     def observe(self, exchange: Exchange) -> None:
         """Count one exchange."""
@@ -150,6 +152,8 @@ class Metrics(Collector):
                 series.mismatches[exchange.listed, exchange.cause] += 1
         if exchange.ambiguous:
             series.ambiguous += 1
+        if exchange.quarantined:
+            series.quarantined += 1
 
     def store_failed(self, operation: str) -> None:
         """Count a store operation that failed."""
@@ -183,20 +187,26 @@ class Metrics(Collector):
         ambiguous = CounterMetricFamily(
             "hookgate_ambiguous", "Requests forwarded although an earlier try may have reached the bot.", labels=["route"]
         )
-        for name in ("-", *self._routes):
+        quarantined = CounterMetricFamily(
+            "hookgate_quarantined", "Requests refused but acknowledged, so that the sender stops.", labels=["route"]
+        )
+        # A scrape runs in a thread of its own: what the loop may add to meanwhile is copied first.
+        routes = self._routes
+        for name in ("-", *routes):
             series = self._series[name]
-            for reason, count in series.requests.items():
+            for reason, count in list(series.requests.items()):
                 outcome = Outcome.FORWARDED if reason is Reason.NONE else outcome_of(reason)
                 requests.add_metric([name, outcome.value, reason.value], count)
-            for (rule, reason, mode), count in series.findings.items():
+            for (rule, reason, mode), count in list(series.findings.items()):
                 findings.add_metric([name, rule.value, reason.value, mode.value], count)
-            if name not in self._routes:
+            if name not in routes:
                 continue
-            for (listed, cause), count in series.mismatches.items():
+            for (listed, cause), count in list(series.mismatches.items()):
                 sender = "listed" if listed else "unlisted"
-                mismatches.add_metric([name, self._routes[name].provider, sender, cause.value], count)
+                mismatches.add_metric([name, routes[name].provider, sender, cause.value], count)
             ambiguous.add_metric([name], series.ambiguous)
-        yield from (requests, findings, mismatches, ambiguous)
+            quarantined.add_metric([name], series.quarantined)
+        yield from (requests, findings, mismatches, ambiguous, quarantined)
 
     def _histograms(self) -> Iterator[Metric]:
         families = (

@@ -185,20 +185,20 @@ def _event(written: tuple[str, ...]) -> Callable[[Request], str]:
     if written[0].startswith("header:"):
         name = written[0].removeprefix("header:").lower().encode()
         return lambda request: _word(request.head.named.get(name, b""))
-    known = frozenset(written)
+    known = {name: _word(name.encode()) for name in written}
 
     def of(request: Request) -> str:
         document = request.document()
         if isinstance(document, dict):
             for key in document:
                 if key in known:
-                    return str(key)
+                    return known[key]
         return "other"
 
     return of
 
 
 def _word(value: bytes) -> str:
-    """SECURITY: a header's text gets into the log only as a short plain word."""
+    """SECURITY: a text gets into the log only as a short plain word; log lines are put together without escaping."""
     text = value[:40].decode("ascii", "replace")
     return text if text.replace("_", "").replace("-", "").replace(".", "").isalnum() else "other"

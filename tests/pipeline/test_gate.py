@@ -386,6 +386,8 @@ async def test_answers(answer: dict[str, Any], told: tuple[int, int], tmp_path: 
         (["message", "poll"], b'{"update_id":1,"secret\\nkey":{}}', [], "other"),
         (["message", "poll"], b"[]", [], "other"),
         (["message", "poll"], b"{", [], "other"),
+        (['a"b'], b'{"a\\"b":1}', [], "other"),
+        (["\u00e9"], '{"\u00e9":1}'.encode(), [], "other"),
         ([], b"{}", [], ""),
         (["header:X-Event"], b"{}", [(b"X-Event", b"pull_request.opened-1")], "pull_request.opened-1"),
         (["header:X-Event"], b"{}", [(b"X-Event", b'push","a":"b')], "other"),
