@@ -30,14 +30,14 @@ class Wakeup(Generic[T]):
     def set_result(self, value: T) -> None:
         """Settle with a value and run the waiter now."""
         self._value = value
-        self._settle()
+        self.settled = True
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback(self)
 
     def set_exception(self, error: BaseException) -> None:
         """Settle with an exception and run the waiter now."""
         self._error = error
-        self._settle()
-
-    def _settle(self) -> None:
         self.settled = True
         callback, self._callback = self._callback, None
         if callback is not None:

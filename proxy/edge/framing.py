@@ -83,7 +83,7 @@ class HeadReader:
         length = named.get(b"content-length")
         client, https = wire.origin, wire.tls
         if wire.trusted:
-            client, https = self._client(wire, names, values, named)
+            client, https = self._client(wire, names, values, named, repeated)
             given = named.get(b"x-request-id")
             if given is not None and _ID.fullmatch(given):
                 request_id = given
@@ -123,15 +123,21 @@ class HeadReader:
                 self._hosts.add(host)
         return None
 
-    def _client(self, wire: Wire, names: list[bytes], values: list[bytes], named: dict[bytes, bytes]) -> tuple[Address, bool]:
+    def _client(
+        self, wire: Wire, names: list[bytes], values: list[bytes], named: dict[bytes, bytes], repeated: frozenset[bytes]
+    ) -> tuple[Address, bool]:
         proto = named.get(b"x-forwarded-proto")
         # The nearest hop speaks last: with a list, its entry is the rightmost.
         https = wire.tls if proto is None else proto.rpartition(b",")[2].strip().lower() == b"https"
-        lines = [value for name, value in zip(names, values, strict=True) if name == b"x-forwarded-for"]
-        key = (lines[0] if len(lines) == 1 else b",".join(lines), wire.origin.text)
+        forwarded = named.get(b"x-forwarded-for")
+        if forwarded is None:
+            return wire.origin, https
+        if b"x-forwarded-for" in repeated:
+            forwarded = b",".join(value for name, value in zip(names, values, strict=True) if name == b"x-forwarded-for")
+        key = (forwarded, wire.origin.text)
         client = self._clients.get(key)
         if client is None:
-            client = client_of(wire.origin, [line.decode("ascii", "replace") for line in lines], self._bounds.trusted)
+            client = client_of(wire.origin, [forwarded.decode("ascii", "replace")], self._bounds.trusted)
             if len(self._clients) >= _REMEMBERED:
                 self._clients.clear()
             self._clients[key] = client

@@ -127,30 +127,24 @@ class Handler:
         if refusal is not None:
             self._refuse(line, story, refusal)
             return
-        body = await self._body(line, story, gate, judgement)
-        if isinstance(body, Refusal):
-            self._refuse(line, story, body)
+        body = line.take(gate.body_limit(judgement))
+        if body is None:
+            body = await self._rest(line, story, head, gate.body_limit(judgement))
+        if isinstance(body, Reason):
+            self._refuse(line, story, gate.oversize(judgement) if body is Reason.BODY_TOO_LARGE else refusal_of(Fail(body)))
             return
+        story.size = len(body)
         permit = await gate.desk(Request(head, body), judgement)
         if isinstance(permit, Refusal):
             self._refuse(line, story, permit)
             return
         await self._forward(line, story, gate, permit, serving)
 
-    async def _body(self, line: Intake, story: _Story, gate: Gate, judgement: Judgement) -> bytes | Refusal:
-        limit = gate.body_limit(judgement)
-        body = line.take(limit)
-        if body is None:
-            before = time.monotonic()
-            assert story.head is not None  # noqa: S101 - set before the body is asked for
-            body = await line.whole(limit, story.head)
-            story.waited = time.monotonic() - before
-        if isinstance(body, bytes):
-            story.size = len(body)
-            return body
-        if body is Reason.BODY_TOO_LARGE:
-            return gate.oversize(judgement)
-        return refusal_of(Fail(body))
+    async def _rest(self, line: Intake, story: _Story, head: Head, limit: int) -> bytes | Reason:
+        before = time.monotonic()
+        body = await line.whole(limit, head)
+        story.waited = time.monotonic() - before
+        return body
 
     async def _forward(self, line: Intake, story: _Story, gate: Gate, permit: Permit, serving: Serving) -> None:
         story.permit = permit
@@ -169,7 +163,8 @@ class Handler:
         except BaseException:
             await gate.settle(permit.reserved, delivered=False)
             raise
-        await gate.settle(permit.reserved, delivered=delivered)
+        if permit.reserved.key:
+            await gate.settle(permit.reserved, delivered=delivered)
         self._answer(line, story, permit, reply, serving.answers.get(gate.name))
 
     def _answer(self, line: Intake, story: _Story, permit: Permit, reply: Reply, answers: Mapping[int, int] | None) -> None:

@@ -50,12 +50,14 @@ class Connection(asyncio.Protocol):
         "_poll",
         "_sink",
         "_size",
+        "_spare",
         "_waiter",
+        "_with_body",
         "deadline",
         "idle_limit",
         "idle_since",
         "transport",
-    )  # fmt: skip
+    )
 
     transport: asyncio.Transport
 
@@ -66,6 +68,8 @@ class Connection(asyncio.Protocol):
         self._done = done
         self._waiter: Wakeup[Reply] | None = None
         self._parser: HttpResponseParser | None = None
+        self._spare: HttpResponseParser | None = None
+        self._with_body = True
         self._message: RawResponseMessage | None = None
         self._payload: StreamReader = EMPTY_PAYLOAD
         self._body: list[bytes] = []
@@ -149,8 +153,23 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes, *, bodyless: bool, deadline: float) -> Wakeup[Reply]:
         """Write one request; the reply, or an ``UpstreamError``, comes with the wakeup. ``bodyless``: the request is a HEAD."""
-        # A new parser each time: a reused one would carry a trailer over into the next reply.
-        self._parser = HttpResponseParser(
+        if bodyless or self._spare is None:
+            self._parser = self._new_parser(bodyless=bodyless)
+        else:
+            self._parser = self._spare
+        self._spare = None
+        self._with_body = not bodyless
+        self._message = None
+        self._interim = 0
+        self._head_bytes = 0
+        self.deadline = deadline
+        waiter: Wakeup[Reply] = Wakeup(self._loop)
+        self._waiter = waiter
+        self.transport.write(data)
+        return waiter
+
+    def _new_parser(self, *, bodyless: bool) -> HttpResponseParser:
+        return HttpResponseParser(
             self._flow,
             self._loop,
             2**16,
@@ -161,14 +180,6 @@ class Connection(asyncio.Protocol):
             read_until_eof=True,
             auto_decompress=False,
         )
-        self._message = None
-        self._interim = 0
-        self._head_bytes = 0
-        self.deadline = deadline
-        waiter: Wakeup[Reply] = Wakeup(self._loop)
-        self._waiter = waiter
-        self.transport.write(data)
-        return waiter
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -236,7 +247,10 @@ class Connection(asyncio.Protocol):
         if "Keep-Alive" in message.headers:
             self._learn(message.headers["Keep-Alive"])
         waiter, sink = self._waiter, self._sink
+        # SECURITY: a parser that has seen chunks may hold a trailer, which would become the next reply's first field.
+        spare = self._parser if reusable and not message.chunked and self._with_body else None
         self._reset()
+        self._spare = spare
         self._done(self, reusable)
         if waiter is not None and reply is not None:
             waiter.set_result(reply)
