@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from proxy import __version__
-from proxy.cli import check, demo, explain, healthcheck, init, mode, schema, secret, serve, version
+from proxy.cli import check, demo, explain, healthcheck, init, mode, schema, secret, serve, sign, version
 from proxy.errors import HookgateError, PolicyError
 
 _EPILOG = "Each verb explains itself: hookgate VERB --help"
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"hookgate {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (serve, check, explain, demo, init, schema, mode, secret, healthcheck, version):
+    for verb in (serve, check, explain, sign, demo, init, schema, mode, secret, healthcheck, version):
         verb.register(verbs)
     _open_closed_streams()
     arguments = parser.parse_args(argv)
