@@ -94,7 +94,10 @@ class Gate:
         self.policy = policy
         self._log = log
         facts: dict[str, str] = until(self._listening, "the gate to listen")
-        self.port = int(facts["address"].rpartition(":")[2])
+        self.address = facts["address"]
+        last = self.address.rpartition(":")[2]
+        self.port = int(last) if last.isdigit() else 0
+        """0 for a unix socket."""
         self.observe = int(facts["observe"].rpartition(":")[2])
 
     def _listening(self) -> dict[str, str] | None:
