@@ -35,7 +35,7 @@ class SwitchFile:
             kept = json.loads(self.path.read_text())
             everything = Stance.parse(kept["everything"]) if kept["everything"] else None
             return Switch(everything, tuple(sorted((str(name), Stance.parse(word)) for name, word in kept["routes"].items())))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return Switch()
 
     def write(self, switch: Switch) -> None:

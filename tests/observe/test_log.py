@@ -20,7 +20,25 @@ from tests.gates import until
 from tests.observe.exchanges import exchange
 from tests.pipeline.judging import NOW, SECRET
 
-FIELDS = ["time", "level", "event", "request_id", "route", "client", "peer", "outcome", "reason", "findings", "secret", "cause", "status", "bytes", "update_type", "verification_ms", "upstream_ms"]
+FIELDS = [
+    "time",
+    "level",
+    "event",
+    "request_id",
+    "route",
+    "client",
+    "peer",
+    "outcome",
+    "reason",
+    "findings",
+    "secret",
+    "cause",
+    "status",
+    "bytes",
+    "update_type",
+    "verification_ms",
+    "upstream_ms",
+]
 """As documented, in this order."""
 
 
