@@ -33,7 +33,7 @@ async def watch(paths: Callable[[], tuple[Path, ...]], changed: Callable[[], Awa
                 await changed()
             except Exception:  # the next change must still be seen
                 _log.exception("a change could not be taken")
-            # A file that changed while this change was being taken has changed again; one that is named only now is known from here.
+            # A file that changed while this change was being taken has changed again; one named only now is known from here.
             fresh = await asyncio.to_thread(look, paths())
             known = {path: now.get(path, digest) for path, digest in fresh.items()}
         before = now

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -37,21 +39,29 @@ class Seen:
         return self.contents
 
 
+class Named(tuple[Path, ...]):
+    """Files that tell when each of them has been looked at."""
+
+    looked: threading.Event
+
+    def __new__(cls, paths: tuple[Path, ...]) -> Self:
+        made = super().__new__(cls, paths)
+        made.looked = threading.Event()
+        return made
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from super().__iter__()
+        self.looked.set()
+
+
 @asynccontextmanager
 async def watching(file: Path, *more: Path) -> AsyncIterator[Seen]:
     """A watcher over the files, which has taken its first look."""
     seen = Seen(file)
-    looked = asyncio.Event()
-
-    def paths() -> tuple[Path, ...]:
-        looked.set()
-        return (file, *more)
-
-    task = asyncio.create_task(watch(paths, lambda: seen.changed()))
+    named = Named((file, *more))
+    task = asyncio.create_task(watch(lambda: named, lambda: seen.changed()))
     try:
-        await looked.wait()
-        await asyncio.to_thread(lambda: None)
-        await asyncio.sleep(0.1)
+        await asyncio.to_thread(named.looked.wait, PATIENCE)
         yield seen
     finally:
         task.cancel()
@@ -171,17 +181,13 @@ async def test_other_files_after_a_change(tmp_path: Path) -> None:
     first.write_text("one")
     second.write_text("one")
     seen = Seen(second)
-    named = [first]
+    before, after = Named((first,)), Named((second,))
 
-    async def changed() -> None:
-        named[:] = [second]
-        await seen.changed()
-
-    took: Callable[[], Awaitable[None]] = changed
-    task = asyncio.create_task(watch(lambda: tuple(named), took))
-    await asyncio.sleep(0.1)
+    task = asyncio.create_task(watch(lambda: after if seen.contents else before, seen.changed))
+    await asyncio.to_thread(before.looked.wait, PATIENCE)
     first.write_text("two")
     await seen.until(1)
+    await asyncio.to_thread(after.looked.wait, PATIENCE)
     second.write_text("two")
     assert await seen.until(2) == ["one", "two"]
     task.cancel()
