@@ -39,6 +39,11 @@ class Talk:
         start, self._read = self._read, end
         return bytes(self.came[start:end])
 
+    def forget(self) -> None:
+        """Drop the requests that were read, so that a long talk does not fill the memory."""
+        del self.came[: self._read]
+        self._read = 0
+
     def head(self) -> bytes | None:
         """The next request's head alone."""
         while (end := self.came.find(b"\r\n\r\n", self._read)) < 0:
