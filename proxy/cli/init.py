@@ -1,6 +1,7 @@
 """``hookgate init``: a policy for one sender and a fresh secret beside it, ready to serve."""
 
 import argparse
+import base64
 import secrets
 import sys
 import time
@@ -21,9 +22,12 @@ routes:
   - name: {name}
     path: {path}    # cannot be guessed: treat it as a secret
     provider: {name}
-    secrets:
+{url}    secrets:
       - {{id: "{today}", from_file: secrets/{name}}}
 {rules}"""
+_URL = """\
+    public_url: {public}    # as registered with {name}, to the letter: it is signed
+"""
 _GENERIC_RULES = """\
     rules:
       size: {max: 1MiB}
@@ -66,7 +70,7 @@ def init(arguments: argparse.Namespace) -> int:
             return _refuse(f"{file} exists already; nothing was written", 1)
     try:
         secret.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(secret, f"{new_secret()}\n")
+        write_private(secret, f"{_fresh(name)}\n")
         write_private(policy, _policy_text(name, upstream))
     except OSError as error:
         return _refuse(f"{error.filename or directory}: {error.strerror}", 1)
@@ -74,12 +78,35 @@ def init(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _fresh(name: str) -> str:
+    """A secret in the form that the sender writes it in."""
+    secret = secrets.token_bytes(32)
+    match _signature(name).get("key"):
+        case "hex":
+            return secret.hex()
+        case "base64":
+            return base64.b64encode(secret).decode()
+        case "whsec":
+            return f"whsec_{base64.b64encode(secret).decode()}"
+        case _:
+            return new_secret()
+
+
+def _signature(name: str) -> dict[str, object]:
+    rules = preset(name).route.get("rules")
+    signature = rules.get("signature") if isinstance(rules, dict) else None
+    return signature if isinstance(signature, dict) else {}
+
+
 def _policy_text(name: str, upstream: str) -> str:
+    path = f"/{name}/{secrets.token_urlsafe(18)}"
+    signs_url = "{url}" in str(_signature(name).get("template"))
     return _POLICY.format(
         about=preset(name).about,
         name=name,
         upstream=upstream,
-        path=f"/{name}/{secrets.token_urlsafe(18)}",
+        path=path,
+        url=_URL.format(public=f"https://bot.example.com{path}", name=name) if signs_url else "",
         today=time.strftime("%Y-%m-%d", time.gmtime()),
         rules=_GENERIC_RULES if name == "generic" else "",
     )
@@ -91,6 +118,8 @@ def _next_steps(name: str, policy: Path, secret: Path) -> str:
     lines.append(f"  hookgate check {policy}")
     lines.append(f"  hookgate serve {policy}")
     lines.append(f"  give the sender the path that stands in {policy} and the secret in {secret}")
+    if facts.secret.advice:
+        lines.append(f"  where the sender makes the secret, put it into {secret} instead: {facts.secret.advice}")
     if facts.page:
         lines.append(f"  how {name} is told: {facts.page}")
     return "\n".join(lines) + "\n"

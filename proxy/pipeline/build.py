@@ -1,5 +1,6 @@
 """Policy + secrets + store → gates: the one table of rules, in running order."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +30,8 @@ _FORWARDING = frozenset({
     b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"authorization",
 })  # fmt: skip
 
+_WORD = re.compile(rb"[A-Za-z0-9_.:/-][A-Za-z0-9_.:/ -]*")
+
 
 class Routes(NamedTuple):
     """Every gate by the exact bytes of its path."""
@@ -50,7 +53,12 @@ def build(
 
     def replay(route: Route) -> Replay | None:
         settings = route.rules.replay
-        return Replay(settings, _read(route, settings.key), route.name, store, store_failed) if settings else None
+        if settings is None:
+            return None
+        otherwise = _read(route, settings.otherwise) if settings.otherwise else None
+        per = _read(route, settings.per) if settings.per else None
+        read = _read(route, settings.key)
+        return Replay(settings, read, route.name, store, store_failed, otherwise=otherwise, per=per)
 
     gates = {}
     managed = set(_FORWARDING)
@@ -173,21 +181,30 @@ def _relied_on(route: Route) -> set[bytes]:
         names.add(rules.signature.header)
     if rules.timestamp is not None and rules.timestamp.header:
         names.add(rules.timestamp.header)
-    selectors = [rules.timestamp and rules.timestamp.source, rules.replay and rules.replay.key]
+    selectors = [rules.timestamp and rules.timestamp.source]
+    if rules.replay is not None:
+        selectors += [rules.replay.key, rules.replay.otherwise, rules.replay.per]
+    if isinstance(rules.signature, HmacSignature):
+        selectors.append(rules.signature.id)
+        names.update(part.argument for part in rules.signature.template.parts if part.place == "header")
     names.update(one.argument for one in selectors if one and one.kind is SelectorKind.HEADER)
     return {name.lower().encode() for name in names}
 
 
 def _event(written: tuple[str, ...]) -> Callable[[Request], str]:
-    """The update's type for the log: from a header, or the first known key of the document."""
+    """The update's type for the log: from the first place that has one, else the first known key of the document."""
     if not written:
         return lambda request: ""
-    if written[0].startswith("header:"):
-        name = written[0].removeprefix("header:").lower().encode()
-        return lambda request: _word(request.head.named.get(name, b""))
-    known = {name: _word(name.encode()) for name in written}
+    places = tuple(reader(Selector.parse(name)) for name in written if ":" in name)
+    known = {name: _word(name.encode()) for name in written if ":" not in name}
 
     def of(request: Request) -> str:
+        for read in places:
+            value = read(request)
+            if value:
+                return _word(value)
+        if not known:
+            return "other"
         document = request.document()
         if isinstance(document, dict):
             for key in document:
@@ -200,5 +217,4 @@ def _event(written: tuple[str, ...]) -> Callable[[Request], str]:
 
 def _word(value: bytes) -> str:
     """SECURITY: a text gets into the log only as a short plain word; log lines are put together without escaping."""
-    text = value[:40].decode("ascii", "replace")
-    return text if text.replace("_", "").replace("-", "").replace(".", "").isalnum() else "other"
+    return value[:40].decode() if _WORD.fullmatch(value, 0, 40) else "other"

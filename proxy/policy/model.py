@@ -258,9 +258,19 @@ class ReplayRule(RuleSettings):
     type: Annotated[
         Literal["any", "integer"], Field(description="integer: a JSON value that is no whole number from 0 up is no key")
     ] = "any"
+    otherwise: Annotated[
+        SelectorValue | None, Field(description="what names a delivery that has no such key: header:X-Signature, body:sha256")
+    ] = None
+    per: Annotated[
+        SelectorValue | None, Field(description="equal keys are different deliveries where this differs: header:X-Shopify-Topic")
+    ] = None
     window: Annotated[Duration, Field(description="how long a delivered one is remembered; longer than the sender resends")] = (
         86400.0
     )
+    on_conflict: Annotated[
+        Literal["refuse", "duplicate"],
+        Field(description="the same key with another body: 409, or a repeat, for senders that count their attempts in the body"),
+    ] = "refuse"
     on_store_error: Annotated[
         Literal["refuse", "allow"], Field(description="refuse: 503; allow: forward unchecked, and count it")
     ] = "refuse"
@@ -317,7 +327,7 @@ class Route(Settings):
         ),
     ]
     event: Annotated[
-        tuple[str, ...], Field(description="update_type in logs: header:NAME, or the JSON keys that name a type")
+        tuple[str, ...], Field(description="update_type in logs: header:NAME, json:/POINTER, or the JSON keys that name a type")
     ] = ()
     answers: Annotated[dict[str, int], Field(description="the bot's statuses that this sender must not see, as in 3xx: 503")] = {}
     rules: Rules = Rules()

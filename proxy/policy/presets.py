@@ -17,8 +17,11 @@ _FOLDER = files("proxy.policy") / "presets"
 PRESETS: tuple[str, ...] = tuple(sorted(entry.name[:-5] for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 """The names that ``provider`` may have."""
 
-_ALTERNATIVES: dict[str, tuple[set[str], ...]] = {"timestamp": ({"header"}, {"source"})}
-"""Keys of a rule that exclude each other: where the user gives one, the preset's others do not count."""
+_TAKEN_AWAY: dict[str, dict[str, tuple[str, ...]]] = {
+    "timestamp": {"header": ("source",), "source": ("header",)},
+    "replay": {"key": ("otherwise", "per")},
+}
+"""Of a rule: where the user gives a key, these of the preset do not count."""
 
 
 class SecretFacts(Settings):
@@ -29,6 +32,8 @@ class SecretFacts(Settings):
     shortest: int = 1
     """Fewest bytes, where ``allow_weak`` lifts our own minimum."""
     longest: int | None = None
+    public: tuple[str, ...] = ()
+    """Secrets that the sender has printed in its own pages, and may sign with before it has issued one."""
     advice: str = ""
 
 
@@ -82,9 +87,7 @@ def _signature(route: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _under(defaults: Mapping[str, object], given: Mapping[str, object], where: str) -> dict[str, Plain]:
-    alternatives = _ALTERNATIVES.get(where, ())
-    chosen = [keys for keys in alternatives if keys & given.keys()]
-    dropped = set().union(*alternatives).difference(*chosen) if chosen else set()
+    dropped = {name for key, gone in _TAKEN_AWAY.get(where, {}).items() if key in given for name in gone}
     merged: dict[str, object] = {key: value for key, value in defaults.items() if key not in dropped}
     for key, value in given.items():
         default = merged.get(key)

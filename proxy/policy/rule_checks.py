@@ -105,7 +105,9 @@ def _selectors(route: Route, rules: Path) -> Iterator[tuple[Path, Selector]]:
     if found.timestamp is not None and found.timestamp.source is not None:
         yield (*rules, "timestamp", "source"), found.timestamp.source
     if found.replay is not None:
-        yield (*rules, "replay", "key"), found.replay.key
+        replay = found.replay
+        named = {"key": replay.key, "otherwise": replay.otherwise, "per": replay.per}
+        yield from (((*rules, "replay", name), selector) for name, selector in named.items() if selector)
     if found.json_schema is not None and found.json_schema.by is not None:
         yield (*rules, "schema", "by"), found.json_schema.by
 
@@ -149,10 +151,14 @@ def _replay(route: Route, rules: Path) -> Complaints:
     if replay is None:
         return
     at = (*rules, "replay")
-    if isinstance(route.rules.signature, HmacSignature) and not _signs(
-        route.rules.signature, replay.key.kind, replay.key.argument
-    ):
-        yield Complaint((*at, "key"), "the key is not signed: who repeats a request can give it a new one", grave=False)
+    signature = route.rules.signature
+    for name, key in (("key", replay.key), ("otherwise", replay.otherwise), ("per", replay.per)):
+        if key and isinstance(signature, HmacSignature) and not _signs(signature, key.kind, key.argument):
+            what = "the key" if name != "per" else "what keeps equal keys apart"
+            yield Complaint((*at, name), f"{what} is not signed: who repeats a request can give it a new one", grave=False)
+    for name, second in (("otherwise", replay.otherwise), ("per", replay.per)):
+        if second and second.kind is SelectorKind.JSON:
+            yield Complaint((*at, name), "must not be in the JSON: only key is told apart from a doubled one there")
     if stamp is not None and replay.window < stamp.tolerance + stamp.future:
         seconds = f"{stamp.tolerance + stamp.future:g}s"
         yield Complaint((*at, "window"), f"is shorter than the {seconds} for which a timestamp holds", grave=False)
@@ -259,5 +265,5 @@ def _answers(route: Route, at: Path) -> Complaints:
 
 def _events(route: Route, at: Path) -> Complaints:
     for index, name in enumerate(route.event):
-        if name.startswith("header:") and not re.fullmatch(r"header:[A-Za-z0-9-]+", name):
-            yield Complaint((*at, "event", index), "must be header:NAME, or a JSON key")
+        if ":" in name and not re.fullmatch(r"header:[A-Za-z0-9-]+|json:/.+", name):
+            yield Complaint((*at, "event", index), "must be header:NAME, json:/POINTER, or a JSON key")

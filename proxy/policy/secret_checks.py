@@ -76,6 +76,8 @@ def _strength(value: bytes, reference: SecretReference, route: Route, at: Path) 
     if trouble:
         yield Complaint(at, f"{who} {trouble}")
         return
+    if value in {public.encode() for public in facts.public}:
+        yield Complaint(at, f"{who} is printed in the pages of {route.provider}: everybody knows it")
     if value != value.strip():
         yield Complaint(at, f"{who} begins or ends with white space", grave=False)
     signature = route.rules.signature

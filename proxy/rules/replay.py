@@ -25,16 +25,33 @@ class Reserved(NamedTuple):
 
 
 UNCHECKED: Final = Reserved(b"")
+_ANY_BODY: Final = bytes(16)
+"""Stands for the body where a repeat may have another one."""
 
 
 class Replay:
-    """``scope`` keeps the keys of different routes apart; ``failed`` is told each store operation that failed."""
+    """``scope`` keeps the keys of different routes apart; ``failed`` is told each store operation that failed.
+
+    ``read``, ``otherwise`` and ``per`` read what the settings of the same names say, ``read`` the key.
+    """
 
     name: Final = RuleName.REPLAY
 
-    def __init__(self, settings: ReplayRule, read: Read, scope: str, store: Store, failed: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: ReplayRule,
+        read: Read,
+        scope: str,
+        store: Store,
+        failed: Callable[[str], None],
+        *,
+        otherwise: Read | None = None,
+        per: Read | None = None,
+    ) -> None:
         answer = answer_of(settings)
         self._read = read
+        self._otherwise = otherwise
+        self._per = per
         self._tokens = pointer(settings.key.argument) if settings.key.kind is SelectorKind.JSON else ()
         self._ambiguous = ambiguity(self._tokens)
         self._whole_numbers = settings.type == "integer"
@@ -44,6 +61,7 @@ class Replay:
         self._window = settings.window
         self._refuse = settings.on_store_error == "refuse"
         self._drop = settings.in_doubt == "drop"
+        self._any_body = settings.on_conflict == "duplicate"
         self._not_json = Fail(Reason.PAYLOAD_NOT_JSON, answer)
         self._keyless = Fail(Reason.REPLAY_KEY_MISSING, answer)
         self._duplicate = Fail(Reason.REPLAY_DUPLICATE)
@@ -54,10 +72,16 @@ class Replay:
     def key(self, request: Request) -> bytes | Fail:
         """What names this delivery in the store: the scope and the value, hashed where it is long."""
         value = self._json(request) if self._tokens else self._read(request)
+        if self._otherwise is not None and (not value or value is self._not_json):
+            found = self._otherwise(request)
+            value = b"~" + found if found else None
         if isinstance(value, Fail):
             return value
         if not value:
             return self._keyless
+        if self._per is not None:
+            apart = self._per(request) or b""
+            value = b"%d:%b%b" % (len(apart), apart, value)
         return self._scope + (value if len(value) <= 64 else hashlib.sha256(value).digest())
 
     def _json(self, request: Request) -> bytes | Fail | None:
@@ -67,9 +91,9 @@ class Replay:
         value = at(document, self._tokens)
         # SECURITY: 1, "1", 1.0 and true must not become one key, nor may a doubled key choose what we count.
         if self._whole_numbers and (type(value) is not int or not 0 <= value < 1 << 63):
-            return None
+            return self._keyless
         if self._ambiguous(request.body):
-            return None
+            return self._keyless
         text = written(value)
         return b'"' + text if text and type(value) is str else text
 
@@ -79,7 +103,7 @@ class Replay:
         if isinstance(key, Fail):
             return key
         try:
-            claim = await self._store.claim(key, request.digest(), self._window)
+            claim = await self._store.claim(key, _ANY_BODY if self._any_body else request.digest(), self._window)
         except StoreError:
             self._failed("claim")
             return self._unreachable if self._refuse else UNCHECKED

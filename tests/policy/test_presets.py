@@ -118,6 +118,19 @@ def test_alternatives_replace_each_other() -> None:
     assert (stamp.header, str(stamp.source), stamp.tolerance) == (None, "json:/timestamp", 300)
 
 
+def test_a_key_of_ones_own_stands_alone() -> None:
+    """A user's replay key takes the preset's second key and its ``per`` away, but not the rest of the rule."""
+    plain = route("shopify", rules={"replay": {"key": "body:sha256"}}).rules.replay
+    assert plain is not None
+    assert plain.per is None
+    given = route("slack", rules={"replay": {"key": "body:sha256"}}).rules.replay
+    assert given is not None
+    assert (str(given.key), given.otherwise, given.window) == ("body:sha256", None, 24 * 3600)
+    kept = route("slack", rules={"replay": {"window": "1h"}}).rules.replay
+    assert kept is not None
+    assert (str(kept.key), str(kept.otherwise)) == ("json:/event_id", "header:X-Slack-Signature")
+
+
 def test_a_preset_is_not_changed_by_a_route() -> None:
     """What one route gives does not reach the next."""
     route("telegram", rules={"replay": {"window": "1h"}, "signature": {"scheme": "hmac", "header": "X", "template": "a"}})

@@ -192,3 +192,48 @@ async def test_in_doubt_drop(tmp_path: Path) -> None:
         judged = await gate.deliver(ONE)
         assert (judged.reason, judged.status) == (DUPLICATE, 200)
     await gate.store.close()
+
+
+async def test_a_delivery_without_the_key(tmp_path: Path) -> None:
+    """Where the key is absent, null, or the body no JSON, ``otherwise`` names the delivery; a doubled key is no absent one."""
+    gate = await compiled(tmp_path, route(otherwise="body:sha256"))
+    for body in (b"{}", b'{"id":null}', b"a=1&b=2", b'{"id":""}'):
+        assert (await gate.deliver(request(body))).reason is OK
+        assert (await gate.deliver(request(body))).reason is DUPLICATE
+    assert (await gate.deliver(request(b'{"id":1,"a":1}'))).reason is OK
+    assert (await gate.deliver(request(b'{"id":1,"a":2}'))).reason is CONFLICT
+    assert (await gate.deliver(request(b'{"id":1,"id":2}'))).reason is Reason.REPLAY_KEY_MISSING
+
+
+async def test_neither_key(tmp_path: Path) -> None:
+    """Without the one and the other nothing is forwarded, and the text of the one is not the text of the other."""
+    gate = await compiled(tmp_path, route(key="header:X-Id", otherwise="header:X-Other"))
+    assert (await gate.deliver(request(b"{}"))).reason is Reason.REPLAY_KEY_MISSING
+    assert (await gate.deliver(request(b"{}", [(b"X-Id", b"7")]))).reason is OK
+    assert (await gate.deliver(request(b"{}", [(b"X-Other", b"7")]))).reason is OK
+    assert (await gate.deliver(request(b"{}", [(b"X-Other", b"7")]))).reason is DUPLICATE
+    assert (await gate.deliver(request(b"{}", [(b"X-Id", b"7"), (b"X-Other", b"8")]))).reason is DUPLICATE
+
+
+async def test_counted_apart(tmp_path: Path) -> None:
+    """Equal keys are different deliveries where ``per`` differs; without a value there they are counted together."""
+    gate = await compiled(tmp_path, route(key="body:sha256", per="header:X-Topic"))
+    topics: list[list[tuple[bytes, bytes]]] = [[], [(b"X-Topic", b"create")], [(b"X-Topic", b"paid")]]
+    for topic in topics:
+        assert (await gate.deliver(request(b"{}", topic))).reason is OK
+    for topic in topics:
+        assert (await gate.deliver(request(b"{}", topic))).reason is DUPLICATE
+
+
+async def test_attempts_counted_in_the_body(tmp_path: Path) -> None:
+    """With ``on_conflict: duplicate`` another body under the same key waits for the first one's end, and is then its repeat."""
+    gate = await compiled(tmp_path, route(on_conflict="duplicate"))
+    second = request(b'{"id":1,"attempt":2}')
+    first = await gate.judge(ONE)
+    waiting = asyncio.ensure_future(gate.judge(second))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await gate.gate.settle(first.permit.reserved, delivered=False)
+    assert (await waiting).status == 503
+    assert (await gate.deliver(second)).reason is OK
+    assert (await gate.deliver(ONE)).reason is DUPLICATE

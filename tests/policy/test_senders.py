@@ -1,0 +1,200 @@
+"""The senders' presets, over gates compiled from real policies: what a sender really sends passes once, all else does not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.errors import PolicyError
+from proxy.policy.model import Route, TokenSignature
+from proxy.policy.presets import PRESETS, preset, spelled_out
+from proxy.policy.reader import read_policy
+from tests.pipeline.judging import NOW, request
+
+from .senders import ALL, DUPLICATE, FILES, GENUINE, OK, SECRET, URL, Vector, sender
+
+
+def plain(name: str) -> Route:
+    """A preset's route, typed."""
+    return Route.model_validate(spelled_out(name, {"name": "a", "path": "/a", "public_url": URL}))
+
+
+def test_each_sender_has_its_requests() -> None:
+    """No preset is without requests that prove it, here or among those that are told apart elsewhere."""
+    assert set(PRESETS) == {*FILES, "crm", "generic", "github", "telegram", "telegram-hash", "webhook-timestamped"}
+    assert set(GENUINE) == set(FILES)
+
+
+@pytest.mark.parametrize("vector", ALL, ids=[f"{one.sender}: {one.note}" for one in ALL])
+async def test_vector(vector: Vector, tmp_path: Path) -> None:
+    """A sender's request gets, from its preset alone, the verdict that its documentation gives it."""
+    gate = await vector.gate(tmp_path)
+    assert (await gate.judge(vector.request)).reason is vector.reason
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_one_bit(name: str, tmp_path: Path) -> None:
+    """One bit changed anywhere in the body, the signature, the timestamp or the id: refused, wherever the scheme covers it."""
+    vector = GENUINE[name]
+    gate = await vector.gate(tmp_path)
+    rules = plain(name).rules
+    assert rules.signature is not None
+    signed = {rules.signature.header.lower().encode()}
+    if not isinstance(rules.signature, TokenSignature):
+        signed |= {rules.timestamp.header.lower().encode()} if rules.timestamp and rules.timestamp.header else set()
+        signed |= {rules.signature.id.argument.lower().encode()} if rules.signature.id else set()
+        for body in flipped(vector.body):
+            assert (await gate.judge(vector._replace(body=body).request)).reason is not OK, body
+    for index, (field, value) in enumerate(vector.fields):
+        for changed in flipped(value) if field.lower() in signed else ():
+            fields = [*vector.fields[:index], (field, changed), *vector.fields[index + 1 :]]
+            assert (await gate.judge(vector._replace(fields=fields).request)).reason is not OK, changed
+    assert gate.store.entries() == 0, "a forged request leaves no claim"
+    assert (await gate.judge(vector.request)).reason is OK
+
+
+def flipped(data: bytes) -> Iterator[bytes]:
+    """The data with the lowest bit of each byte turned over; and one byte shorter, one longer."""
+    for index, byte in enumerate(data):
+        yield data[:index] + bytes([byte ^ 1]) + data[index + 1 :]
+    yield data[:-1]
+    yield data + b"0"
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_once(name: str, tmp_path: Path) -> None:
+    """What was delivered is answered 200 and not forwarded again, what failed is; Dropbox's deliveries cannot be told apart."""
+    vector = GENUINE[name]
+    gate = await vector.gate(tmp_path)
+    for _ in range(2):
+        assert (await gate.deliver(vector.request, delivered=False)).reason is OK
+    assert (await gate.deliver(vector.request)).reason is OK
+    again = await gate.judge(vector.request)
+    assert (again.reason, again.status) == ((OK, 200) if name == "dropbox" else (DUPLICATE, 200))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_defaults(name: str) -> None:
+    """A preset refuses nothing for its type, coding or address, remembers longer than it trusts a time, and never says 410."""
+    route = plain(name)
+    rules = route.rules
+    assert (rules.content, rules.ip, rules.rate, rules.transport, rules.json_schema) == (None, None, None, None, None)
+    assert rules.size is not None
+    assert rules.size.max >= 8 * 1024**2
+    if rules.timestamp is not None:
+        assert rules.replay is not None
+        assert rules.replay.window >= rules.timestamp.tolerance + rules.timestamp.future
+    assert 410 not in route.answers.values()
+    assert all(
+        rule is None or not rule.answer.acknowledge for rule in (rules.size, rules.signature, rules.timestamp, rules.replay)
+    )
+    found = preset(name)
+    assert found.page
+    assert found.secret.advice
+    assert "POST" in route.methods
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_warnings(name: str, tmp_path: Path) -> None:
+    """A preset is sound without a word of warning; but that Shopify's topic is not signed is told."""
+    warnings = [fault.message for fault in told(name, GENUINE[name].secret, tmp_path, weak=True).warnings]
+    unsigned = "what keeps equal keys apart is not signed: who repeats a request can give it a new one"
+    assert warnings == ([unsigned] if name == "shopify" else [])
+
+
+def told(name: str, secret: str, folder: Path, *, weak: bool = False) -> Any:
+    """What the reader makes of a policy with this sender and this secret."""
+    policy = {
+        "version": 1,
+        "listen": {"address": "127.0.0.1:0"},
+        "upstream": {"url": "http://127.0.0.1:1"},
+        "routes": [
+            {
+                "name": "bot",
+                "path": "/hook",
+                "provider": name,
+                "public_url": URL,
+                "secrets": [{"id": "s", "from_env": "S", "allow_weak": weak}],
+            }
+        ],
+    }
+    (folder / "policy.yaml").write_text(json.dumps(policy))
+    return read_policy(folder / "policy.yaml", {"S": secret}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "weak", "fault"),
+    [
+        ("zalo-bot", "eight-08", False, "is shorter than 16 bytes; allow_weak: true where the provider dictates it"),
+        ("zalo-bot", "seven-7", True, "is shorter than 8 bytes"),
+        ("zalo-bot", "ab" * 129, False, "is longer than the 256 bytes that zalo-bot accepts"),
+        ("twitch", "ten-chars1", False, "is shorter than 16 bytes; allow_weak: true where the provider dictates it"),
+        ("twitch", "nine-char", True, "is shorter than 10 bytes"),
+        ("twitch", "ab" * 51, False, "is longer than the 100 bytes that twitch accepts"),
+        ("teams-outgoing", "not base64 at all, but long", False, "is not base64"),
+        ("adyen-platform", "x" * 15 + "0123456789abcdef0", False, "is not an even number of hexadecimal digits"),
+        ("standard-webhooks", "whsec_?????????????????????????", False, "is not whsec_ and base64"),
+        ("zendesk", "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==", False, "is printed in the pages of zendesk"),
+    ],
+)
+def test_secrets_refused(name: str, secret: str, weak: bool, fault: str, tmp_path: Path) -> None:
+    """A secret that this sender cannot have is told in a sentence that does not hold it."""
+    with pytest.raises(PolicyError) as caught:
+        told(name, secret, tmp_path, weak=weak)
+    (found,) = caught.value.faults
+    assert fault in found.message
+    assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "secret"), [("zalo-bot", "eight-08"), ("twitch", "ten-chars1"), ("gitlab", "short")])
+def test_secrets_that_a_sender_dictates(name: str, secret: str, tmp_path: Path) -> None:
+    """A short secret that this sender takes can be had with ``allow_weak``."""
+    assert told(name, secret, tmp_path, weak=True).warnings == ()
+
+
+def test_square_needs_its_address(tmp_path: Path) -> None:
+    """Without the address that is registered with Square nothing could be checked, so the policy is unsound."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "version: 1\nlisten: {address: '127.0.0.1:0'}\nupstream: {url: 'http://127.0.0.1:1'}\n"
+        "routes: [{name: a, path: /a, provider: square, secrets: [{id: s, from_env: S}]}]\n"
+    )
+    with pytest.raises(PolicyError, match="public_url"):
+        read_policy(policy, {"S": SECRET}, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "body", "word"),
+    [
+        ("slack", [], b'{"type":"event_callback","event":{"type":"app_mention"}}', "app_mention"),
+        ("slack", [], b'{"type":"url_verification","challenge":"c"}', "url_verification"),
+        ("slack", [], b"command=%2Fweather&text=94070", "other"),
+        ("gitlab", [(b"X-Gitlab-Event", b"Merge Request Hook")], b"{}", "Merge Request Hook"),
+        ("bitbucket", [(b"X-Event-Key", b"repo:push")], b"{}", "repo:push"),
+        ("shopify", [(b"X-Shopify-Topic", b"orders/create")], b"{}", "orders/create"),
+        ("shopify", [(b"X-Shopify-Topic", b'a","level":"debug')], b"{}", "other"),
+        ("stripe", [], b'{"type":"invoice.paid"}', "invoice.paid"),
+        ("stripe", [], b'{"type":"line\\nbreak"}', "other"),
+        ("whatsapp", [], b'{"object":"whatsapp_business_account","entry":[{"changes":[{"field":"messages"}]}]}', "messages"),
+        ("messenger", [], b'{"object":"page","entry":[{"messaging":[]}]}', "page"),
+        ("line", [], b'{"events":[{"type":"follow"}]}', "follow"),
+        ("line", [], b'{"events":[]}', "other"),
+        ("x", [], b'{"for_user_id":"1","tweet_create_events":[]}', "tweet_create_events"),
+        ("twitch", [(b"Twitch-Eventsub-Subscription-Type", b"channel.follow")], b"{}", "channel.follow"),
+    ],
+)
+async def test_event(name: str, fields: list[tuple[bytes, bytes]], body: bytes, word: str, tmp_path: Path) -> None:
+    """The log names what kind of event it was, in a plain word, or ``other``."""
+    assert (await sender(tmp_path, name)).gate.event(request(body, fields)) == word
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if preset(name).networks])
+async def test_networks_only_label(name: str, tmp_path: Path) -> None:
+    """A sender's networks tell listed from unlisted, and refuse nobody."""
+    gate = await sender(tmp_path, name)
+    listed = preset(name).networks[0].partition("/")[0]
+    assert gate.gate.senders(request(client=listed).head)
+    assert not gate.gate.senders(request(client="198.51.100.7").head)
+    assert plain(name).rules.ip is None
