@@ -146,7 +146,7 @@ def test_twins_of_what_is_relied_on(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(
         "version: 1\nlisten: {address: '127.0.0.1:0'}\nupstream: {url: 'http://127.0.0.1:1'}\nroutes:\n"
-        "  - {name: a, path: /a, provider: svix, secrets: [{id: s, from_env: S}]}\n"
+        "  - {name: a, path: /a, provider: svix, secrets: [{id: s, from_env: S}], rules: {replay: {key: 'body:sha256'}}}\n"
         "  - {name: b, path: /b, provider: slack, secrets: [{id: s, from_env: S}]}\n"
         "  - {name: c, path: /c, provider: shopify, secrets: [{id: s, from_env: S}]}\n"
     )
