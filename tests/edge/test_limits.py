@@ -131,6 +131,17 @@ def test_an_answer_that_is_not_taken(stage: Stage) -> None:
     assert max(talk.sent for talk in stage.bot.talks) < 32 * 1024**2
 
 
+def test_an_answer_that_is_stuck_from_its_first_write(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the first part of a long answer is not taken already, the bot is held back as well."""
+    limits = {"answer_buffer": "12MiB", "write_timeout": "1s"}
+    with staged(tmp_path_factory.mktemp("stuck"), serve, limits=limits) as stage:
+        with Line(stage.gate, receive_buffer=16384) as line:
+            line.send(request(b"", path=b"/open?long", method=b"GET"))
+            assert line.sock.recv(12) == b"HTTP/1.1 200"
+            until(lambda: stage.gate.metric("hookgate_connections") == 0, "the gate to give up on it")
+        assert stage.bot.talks[0].sent < 32 * 1024**2
+
+
 def test_too_many_connections_of_one(stage: Stage) -> None:
     """Beyond its cap a client's new connections are closed at once; the old ones go on, and a free place is taken again."""
     with ExitStack() as stack:
