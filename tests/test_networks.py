@@ -83,6 +83,14 @@ def test_merged() -> None:
         assert (address(text) in found) is there, text
 
 
+def test_a_hole_of_one() -> None:
+    """Two networks with one address between them leave it out."""
+    found = networks("10.0.0.0/31", "10.0.0.3", "2001:db8::/127", "2001:db8::3")
+    assert address("10.0.0.2") not in found
+    assert address("2001:db8::2") not in found
+    assert address("10.0.0.3") in found
+
+
 def test_unix() -> None:
     """A unix socket is in a set only where unix is written, and never in a network."""
     assert UNIX not in networks("0.0.0.0/0", "::/0")

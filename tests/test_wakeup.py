@@ -80,6 +80,17 @@ async def test_settled_before() -> None:
         await failed
 
 
+async def test_a_callback_that_comes_late() -> None:
+    """A callback added after the settling runs at once; one added before runs once."""
+    wakeup: Wakeup[str] = Wakeup(asyncio.get_running_loop())
+    called: list[Wakeup[str]] = []
+    wakeup.add_done_callback(called.append)
+    wakeup.set_result("value")
+    assert called == [wakeup]
+    wakeup.add_done_callback(called.append)
+    assert called == [wakeup, wakeup]
+
+
 async def settled_by_the_loop(wakeup: Wakeup[str], value: str | BaseException) -> None:
     """Let a callback of the loop settle it, and two turns pass."""
     loop = asyncio.get_running_loop()

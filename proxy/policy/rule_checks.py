@@ -122,7 +122,9 @@ def _signs(signature: Signature | None, kind: SelectorKind, name: str) -> bool:
     if kind is SelectorKind.HEADER:
         named = [part.argument.lower() for part in signature.template.parts if part.place == "header"]
         same_id = "id" in places and signature.id == Selector(kind, name)
-        return same_id or name.lower() in [*named, signature.header.lower()]
+        # A signature names its request only where it has one written form: no list to add to, no case, no padding to change.
+        sole = signature.items is None and signature.encoding in {"hex", "base64"} and name.lower() == signature.header.lower()
+        return same_id or sole or name.lower() in named
     return kind is SelectorKind.LIST or bool(places & {"query", "url"})
 
 

@@ -246,9 +246,8 @@ def test_scraped_while_it_counts() -> None:
     number = 0
     while len(scrapes) < 100 and not broken:
         number += 1
-        metrics.declare(
-            [BOT] if number % 2 else [BOT, RouteFacts(f"r{number}", "generic", tuple(RuleName), (SecretFacts("x", None),))]
-        )
+        growing = RouteFacts(f"r{number // 9}", "generic", tuple(RuleName)[: number % 9 + 1], (SecretFacts("x", None),))
+        metrics.declare([BOT, growing] if number % 10 else [BOT])
         for _ in range(20):
             metrics.observe(exchange(secret=FIRST))
     stop.set()

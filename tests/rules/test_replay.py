@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from proxy.policy.reader import read_policy
 from proxy.store.memory import MemoryStore
 from proxy.store.sqlite import SqliteStore
 from proxy.verdict import Finding, Mode, Outcome, Reason, RuleName, outcome_of
 from tests.gates import ROOT
-from tests.pipeline.judging import Clock, Compiled, compiled, request
+from tests.pipeline.judging import HMAC, SECRET, Clock, Compiled, compiled, request, secrets
 
 OK, DUPLICATE, CONFLICT, IN_FLIGHT = Reason.NONE, Reason.REPLAY_DUPLICATE, Reason.REPLAY_CONFLICT, Reason.REPLAY_IN_FLIGHT
 
@@ -131,6 +132,37 @@ async def test_an_empty_key_is_none(field: bytes | None, tmp_path: Path) -> None
     gate = await compiled(tmp_path, route(key="header:X-Id"))
     found = await gate.judge(request(b"{}", [(b"X-Id", field)] if field is not None else []))
     assert found.reason is (OK if field == b" " else Reason.REPLAY_KEY_MISSING)
+
+
+@pytest.mark.parametrize(
+    ("signature", "warned"),
+    [
+        ({}, False),
+        ({"encoding": "base64"}, False),
+        ({"encoding": "base64url"}, True),
+        ({"encoding": "hex-any-case"}, True),
+        ({"list": {"separator": ",", "pair": "=", "key": "v1"}}, True),
+    ],
+)
+def test_a_signature_that_can_be_written_twice(signature: dict[str, Any], warned: bool, tmp_path: Path) -> None:
+    """As a key, a signature that a repeater can write in another way is warned of: it would be a new delivery."""
+    policy = {
+        "version": 1,
+        "allow_inline_secrets": True,
+        "listen": {"address": "127.0.0.1:0"},
+        "upstream": {"url": "http://127.0.0.1:1"},
+        "routes": [
+            {
+                "name": "bot",
+                "path": "/hook",
+                "secrets": secrets(SECRET),
+                "rules": {"signature": {**HMAC, **signature}, "replay": {"key": "header:x-SIGNATURE"}},
+            }
+        ],
+    }
+    (tmp_path / "policy.yaml").write_text(json.dumps(policy))
+    warnings = read_policy(tmp_path / "policy.yaml", {}).warnings
+    assert any("the key is not signed" in warning.message for warning in warnings) is warned
 
 
 async def test_store_fails(tmp_path: Path) -> None:
