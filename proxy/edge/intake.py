@@ -38,6 +38,8 @@ _LINGER_BYTES: Final = 256 * 1024
 _LINGER_SECONDS: Final = 1.0
 _HELD_BYTES: Final = 64 * 1024
 _RATE_GRACE: Final = 2.0
+_AT_ONCE: Final = 16
+"""Pipelined requests answered in one turn of the loop: then it is the turn of other connections."""
 _DRAIN_IDLE: Final = 1.0
 """While draining, an idle sender may still send one request, and is told to close; so long we wait for it."""
 
@@ -206,8 +208,8 @@ class Intake(asyncio.Protocol):
         self._stuck_since = 0.0
         if self._rest is not None:
             self._rest.resume()
-        elif self._journey is None and self.phase is Phase.BUSY and self._next():
-            self._feed(b"")
+        else:
+            self._go_on()
 
     # -- the journey's side
 
@@ -296,6 +298,7 @@ class Intake(asyncio.Protocol):
     # -- the parser's side
 
     def _feed(self, data: bytes) -> None:
+        served = 0
         while True:
             try:
                 messages = self._parser.feed_data(data)[0]
@@ -321,7 +324,14 @@ class Intake(asyncio.Protocol):
             # waits for the close.
             self._close = message.should_close or message.chunked or self.speaks_1_0
             self._journey = self._site.travel(self, message)
-            if not self._advance() or not self._next():
+            if not self._advance():
+                return
+            served += 1
+            if served == _AT_ONCE:
+                # SECURITY: a read may hold ten thousand small requests; answered in one go they would keep out everybody else.
+                self._site.loop.call_soon(self._go_on)
+                return
+            if not self._next():
                 return
             data = b""
 
@@ -404,6 +414,11 @@ class Intake(asyncio.Protocol):
 
     def _resume(self, _settled: object) -> None:
         if self._advance() and self._next():
+            self._feed(b"")
+
+    def _go_on(self) -> None:
+        """What waited behind a request that has ended, if any does."""
+        if self._journey is None and self.phase is Phase.BUSY and self._next():
             self._feed(b"")
 
     def _next(self) -> bool:
