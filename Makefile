@@ -29,8 +29,10 @@ bench: $(VENV)/ready-dev ## Measure against nginx, HAProxy, Envoy, Caddy and pla
 fuzz: $(VENV)/ready-dev tools ## The long form of the byte and wall proofs
 	HOOKGATE_LONG=1 $(BIN)/pytest -m long --timeout=0 $(PYTEST)
 
-editor: $(VENV)/ready-dev ## Open the policies in config/ in a real YAML language server (needs node and npm)
-	$(BIN)/python -m tests.policy.editor_check
+editor: $(VENV)/ready ## Open the policies in config/ in a real YAML language server (needs node and npm)
+	npm install --silent --no-audit --no-fund --prefix $(VENV)/editor yaml-language-server@2.0.0
+	$(BIN)/hookgate schema > $(VENV)/policy.schema.json
+	node tests/policy/editor_check.mjs $(VENV)/editor/node_modules/yaml-language-server/bin/yaml-language-server $(VENV)/policy.schema.json config/*.yaml
 
 lock: $(VENV)/ready-dev ## Lock the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
