@@ -39,6 +39,7 @@ class Listener:
         self.turned_away = 0
         self._per_peer: dict[str, int] = {}
         self._tls = tls
+        self._unix = False
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._roomed = 0.0
@@ -46,6 +47,7 @@ class Listener:
     async def open(self, address: Endpoint) -> Endpoint:
         """Bind and accept; gives the bound address (port 0 becomes the real one)."""
         sock = bind(address)
+        self._unix = bool(address.path)
         if self._tls is None:
             self._server = await self.loop.create_server(lambda: Intake(self), sock=sock, backlog=_BACKLOG)
         else:
@@ -65,17 +67,19 @@ class Listener:
     def admit(self, line: Intake, transport: asyncio.Transport) -> Wire | None:
         """Count it in, or turn it away where a cap is reached."""
         peername = transport.get_extra_info("peername")
-        peer = parse_address(peername[0].partition("%")[0]) if isinstance(peername, tuple) else UNIX
+        # SECURITY: who resets before it is accepted has no name any more, and must not pass for a unix socket's end.
+        nameless = UNIX if self._unix else None
+        peer = parse_address(peername[0].partition("%")[0]) if isinstance(peername, tuple) else nameless
         if peer is None:
             return None
         trusted = peer in self.handler.serving.trusted
-        held = self._per_peer.get(peer.group, 0)
         if self.proxied and not trusted:
             # SECURITY: a stranger's preamble would let it choose its own address.
             return None
         if len(self.lines) >= self.limits.connections and not self._room():
             self.turned_away += 1
             return None
+        held = self._per_peer.get(peer.group, 0)  # after room was made: that may have closed some of its own
         if held >= self.limits.connections_per_client and not trusted and peer is not UNIX:
             self.turned_away += 1
             return None

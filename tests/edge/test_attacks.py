@@ -1,7 +1,9 @@
 """What a hostile sender, or a bot at its worst, tried against the gate: each test is an attack that once worked."""
 
 import contextlib
+import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ import pytest
 
 from tests.edge.lines import Line, request
 from tests.edge.stages import Stage, staged
+from tests.gates import until
 from tests.upstream.bots import OK, always
 
 
@@ -56,3 +59,32 @@ def test_one_flood_of_pipelined_requests_keeps_nobody_out(stage: Stage) -> None:
             asked = time.monotonic()
             assert line.ask(request()).status == 200
             assert time.monotonic() - asked < 3.0
+
+
+def test_a_reset_before_the_accept_makes_nobody_a_unix_socket(tmp_path: Path) -> None:
+    """Who connects, sends and resets while the gate is busy has no address left, and so no request: it is not trusted as unix."""
+    with staged(tmp_path, always(OK), trusted_proxies=["unix"]) as stage:
+        stage.gate.process.send_signal(signal.SIGSTOP)
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", stage.gate.port)) as line:
+                line.sendall(request(fields=b"X-Forwarded-For: 149.154.160.1\r\n"))
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stage.gate.process.send_signal(signal.SIGCONT)
+        with Line(stage.gate) as line:
+            assert line.ask(request()).status == 200
+        assert stage.gate.stop() == 0
+        assert {one["peer"] for one in stage.gate.lines() if one["event"] == "exchange"} == {"127.0.0.1"}
+        assert not any(b"149.154.160.1" in one for one in stage.bot.requests)
+
+
+def test_making_room_does_not_lock_a_peer_out(tmp_path: Path) -> None:
+    """However often a peer's idle connections are closed for its next one, it is counted by what it really has open."""
+    with staged(tmp_path, always(OK), limits={"connections": 4, "connections_per_client": 4}) as stage:
+        for _ in range(3):
+            with contextlib.ExitStack() as stack:
+                for _ in range(4):
+                    assert stack.enter_context(Line(stage.gate)).ask(request()).status == 200
+                time.sleep(0.3)  # room is made at most four times a second
+                with Line(stage.gate) as line:
+                    assert line.ask(request()).status == 200
+            until(lambda: stage.gate.metric("hookgate_connections") == 0 or None, "all connections to be gone")
