@@ -127,6 +127,18 @@ def test_a_gate_that_decodes_fails_the_proof(tmp_path: Path) -> None:
         proven(tmp_path / "policy.yaml", range(100), decodes=True)
 
 
+def test_the_other_parser_is_not_served_with(tmp_path: Path) -> None:
+    """With aiohttp's parser in Python, which is less strict, the gate does not start, and says what to do."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy(1))
+    environ = {**os.environ, "AIOHTTP_NO_EXTENSIONS": "1"}
+    command = [sys.executable, "-m", "proxy", "serve", str(file)]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=PATIENCE, check=False)  # noqa: S603 - our own
+    assert done.returncode not in {0, 78}
+    assert "pure-Python" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 async def test_a_gate_that_decodes_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """With decoding switched on the check at the start refuses; as things are it does not."""
     loop = asyncio.get_running_loop()
