@@ -64,7 +64,7 @@ class Pool:
         try:
             async with asyncio.timeout(seconds):
                 connection = await self._open()
-        except (OSError, TimeoutError):
+        except Exception:  # see _open_for
             return False
         connection.transport.abort()
         return True
@@ -111,14 +111,14 @@ class Pool:
                 connection = await self._open()
         except TimeoutError:
             reason = Reason.UPSTREAM_TIMEOUT
-        except (OSError, ssl.SSLError):
+        except Exception:  # noqa: S110 - not OSError alone: a name that cannot be one raises UnicodeError, and who waits must be told
             pass
         # Out of this Task: the waiter's journey may meet other Tasks' awaitables.
         self._loop.call_soon(self._opened, opened, connection, reason)
 
     def _opened(self, opened: Wakeup[Connection], connection: Connection | None, reason: Reason) -> None:
         self._opening -= 1
-        if connection is None:
+        if connection is None or connection.transport.is_closing():  # a bot may accept and close at once
             self._next_in_line()
             opened.set_exception(UpstreamError(reason))
         else:
@@ -156,7 +156,10 @@ class Pool:
         else:
             if connection in self._idle:
                 self._idle.remove(connection)
-            if not connection.transport.is_closing():
+            if connection.transport.get_write_buffer_size():
+                # It answered before it had read everything, and may never read the rest: closing would wait for that.
+                connection.transport.abort()
+            elif not connection.transport.is_closing():
                 connection.transport.close()
         self._next_in_line()
 

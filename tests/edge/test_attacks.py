@@ -8,13 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 
 from tests.edge.lines import Line, request
-from tests.edge.stages import Stage, staged
-from tests.gates import until
-from tests.upstream.bots import OK, always
+from tests.edge.stages import Stage, policy, staged, update
+from tests.gates import serving, status, until
+from tests.upstream.bots import OK, Talk, always
 
 
 @pytest.fixture
@@ -88,3 +89,47 @@ def test_making_room_does_not_lock_a_peer_out(tmp_path: Path) -> None:
                 with Line(stage.gate) as line:
                     assert line.ask(request()).status == 200
             until(lambda: stage.gate.metric("hookgate_connections") == 0 or None, "all connections to be gone")
+
+
+def test_a_bot_that_closes_what_it_accepts(tmp_path: Path) -> None:
+    """A bot that hangs up at once is unreachable, 502 and released, every time: never our own failure."""
+    with staged(tmp_path, lambda talk: talk.sock.close()) as stage:
+        for _ in range(100):
+            with Line(stage.gate) as line:
+                assert line.ask(request()).status == 502
+        assert stage.gate.metric("hookgate_requests_total", reason="rule_broke") == 0
+
+
+def test_a_name_that_no_resolver_takes(tmp_path: Path) -> None:
+    """A bot's name that cannot even be asked for is an unreachable bot, told at once: nobody waits for ever, nothing is held."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy("http://bot..internal:8080"))
+    with serving(file) as gate:
+        for _ in range(2):
+            assert status(gate.send(update(7, b"Connection: close\r\n"))) == 502
+        assert gate.metric("hookgate_in_flight_requests") == 0
+        with pytest.raises(HTTPError) as refused:
+            gate.get("/readyz")
+        refused.value.close()
+        assert refused.value.code == 503
+
+
+def test_a_bot_that_answers_early_and_reads_no_more_holds_nothing(tmp_path: Path) -> None:
+    """Where a bot answers before it has read the body, and then never reads, its connection and the body are given up."""
+
+    def early(talk: Talk) -> None:
+        talk.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        if talk.head() is not None:
+            talk.send(b"HTTP/1.1 413 Too Much\r\nContent-Length: 0\r\n\r\n")
+            talk.hold()
+
+    with staged(tmp_path, early, limits={"body_bytes": "32MiB"}, largest="32MiB") as stage:
+        descriptors = Path(f"/proc/{stage.gate.process.pid}/fd")
+        with Line(stage.gate) as line:
+            for _ in range(5):
+                assert line.ask(request(b"x" * 16_000_000)).status == 413
+            until(lambda: len(stage.bot.talks) == 5 or None, "five connections")
+            before = len(list(descriptors.iterdir()))
+            for _ in range(5):
+                assert line.ask(request(b"x" * 16_000_000)).status == 413
+            until(lambda: len(list(descriptors.iterdir())) <= before or None, "the connections to be given up", 5.0)
