@@ -258,6 +258,8 @@ class Fail(NamedTuple):
     retry_after: int = 0
     """Seconds that this very finding asks the sender to wait; 0 leaves it to ``answer``."""
     cause: Cause = Cause.UNKNOWN
+    in_doubt: bool = False
+    """An earlier try may or may not have reached the bot, and this one will not."""
 
 
 class Pass(NamedTuple):

@@ -239,7 +239,7 @@ def _exchange(line: Intake, story: _Story) -> Exchange:
         story.size,
         gate.event(permit.request) if forwarded and gate and permit else "",
         not forwarded and STATUS[story.reason] >= 300 and story.status < 300,
-        permit is not None and permit.reserved.in_doubt,
+        (permit is not None and permit.reserved.in_doubt) or (judgement is not None and judgement.in_doubt),
         total,
         total - story.upstream - story.waited,
         story.upstream,

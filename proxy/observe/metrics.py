@@ -185,7 +185,9 @@ class Metrics(Collector):
             labels=["route", "provider", "sender", "cause"],
         )
         ambiguous = CounterMetricFamily(
-            "hookgate_ambiguous", "Requests forwarded although an earlier try may have reached the bot.", labels=["route"]
+            "hookgate_ambiguous",
+            "Requests whose earlier try may have reached the bot: delivered again, or dropped.",
+            labels=["route"],
         )
         quarantined = CounterMetricFamily(
             "hookgate_quarantined", "Requests refused but acknowledged, so that the sender stops.", labels=["route"]

@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 class Judgement:
     """What has been found about one request so far."""
 
-    __slots__ = ("cause", "findings", "held", "plan", "secret", "share")
+    __slots__ = ("cause", "findings", "held", "in_doubt", "plan", "secret", "share")
 
     def __init__(self, plan: Plan, share: int) -> None:
         self.plan = plan
@@ -49,6 +49,7 @@ class Judgement:
         self.findings: list[Finding] = []
         self.secret = ""
         self.cause = Cause.UNKNOWN
+        self.in_doubt = False
 
 
 class Permit(NamedTuple):
@@ -199,6 +200,7 @@ class Gate:
 
     def _unclaimed(self, claimed: Reserved | Fail, judgement: Judgement) -> Refusal | None:
         if isinstance(claimed, Fail):
+            judgement.in_doubt = claimed.in_doubt
             return self._note(claimed, RuleName.REPLAY, judgement.plan.claim, judgement)
         judgement.findings.append(Finding(RuleName.REPLAY, Reason.STORE_UNREACHABLE, Mode.REPORT))
         return None

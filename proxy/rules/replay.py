@@ -65,6 +65,7 @@ class Replay:
         self._not_json = Fail(Reason.PAYLOAD_NOT_JSON, answer)
         self._keyless = Fail(Reason.REPLAY_KEY_MISSING, answer)
         self._duplicate = Fail(Reason.REPLAY_DUPLICATE)
+        self._dropped = Fail(Reason.REPLAY_DUPLICATE, in_doubt=True)
         self._in_flight = Fail(Reason.REPLAY_IN_FLIGHT, retry_after=1)
         self._conflict = Fail(Reason.REPLAY_CONFLICT, answer)
         self._unreachable = Fail(Reason.STORE_UNREACHABLE, retry_after=5)
@@ -117,7 +118,7 @@ class Replay:
             case Claimed.IN_DOUBT:
                 if self._drop:
                     await self.settle(Reserved(key), delivered=True)
-                    return self._duplicate
+                    return self._dropped
                 return Reserved(key, in_doubt=True)
             case Claimed.IN_FLIGHT:
                 delivered = claim.end is not None and await claim.end
