@@ -159,6 +159,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise StartError(f"store {path}: its file system has no shared memory; set store.url to a file on a local disk")
     execute("PRAGMA synchronous = OFF")
     execute("PRAGMA wal_autocheckpoint = 0")
+    execute("PRAGMA cache_size = -512")  # KiB: the system's own page cache stands behind it, and a gate is to stay small
     execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT_BYTES}")
     execute(BEGIN)  # also the proof that the file can be written
     if execute("PRAGMA user_version").fetchone()[0] == 0:  # asked again: another worker may have been faster
