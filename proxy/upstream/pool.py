@@ -32,6 +32,8 @@ class Pool:
         self._busy: set[Connection] = set()
         self._opening = 0
         self._queue: deque[tuple[float, Wakeup[None]]] = deque()
+        self._promised = 0
+        """Places that belong to those who waited, woken but not there yet: nobody may overtake them."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
         self._sweeper: asyncio.TimerHandle | None = None
@@ -46,7 +48,7 @@ class Pool:
         deadline = now + self._settings.timeout
         if self._sweeper is None:  # closed by a reload, and used once more by a request that began before it
             self._keep_sweeping()
-        connection = self._reuse(now)
+        connection = None if self._promised else self._reuse(now)
         if connection is None:
             return self._connect_and_send(permit, deadline)
         self._busy.add(connection)
@@ -55,6 +57,7 @@ class Pool:
     async def _connect_and_send(self, permit: Permit, deadline: float) -> Reply:
         connection = await self._connect(deadline)
         self._busy.add(connection)
+        deadline = time.monotonic() + self._settings.timeout  # it counts from the first byte sent
         return await connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
 
     async def reachable(self, seconds: float) -> bool:
@@ -86,12 +89,18 @@ class Pool:
 
     async def _connect(self, deadline: float) -> Connection:
         settings = self._settings
-        while len(self._busy) + self._opening >= settings.connections:
-            if len(self._queue) >= settings.queue:
-                raise UpstreamError(Reason.OVERLOADED)
+        waited = False
+        while len(self._busy) + self._opening + self._promised >= settings.connections:
             turn: Wakeup[None] = Wakeup(self._loop)
-            self._queue.append((deadline, turn))
+            if waited:
+                self._queue.appendleft((deadline, turn))
+            elif len(self._queue) < settings.queue:
+                self._queue.append((deadline, turn))
+            else:
+                raise UpstreamError(Reason.OVERLOADED)
             await turn
+            waited = True
+            self._promised -= 1
             connection = self._reuse(time.monotonic())
             if connection is not None:
                 return connection
@@ -166,6 +175,7 @@ class Pool:
     def _next_in_line(self) -> None:
         if self._queue:
             _, turn = self._queue.popleft()
+            self._promised += 1
             self._loop.call_soon(turn.set_result, None)
 
     def _sweep(self) -> None:

@@ -1,6 +1,7 @@
 """What a hostile sender, or a bot at its worst, tried against the gate: each test is an attack that once worked."""
 
 import contextlib
+import json
 import signal
 import socket
 import struct
@@ -15,7 +16,7 @@ import pytest
 from tests.edge.lines import Line, request
 from tests.edge.stages import Stage, policy, staged, update
 from tests.gates import serving, status, until
-from tests.upstream.bots import OK, Talk, always
+from tests.upstream.bots import OK, Talk, always, scripted
 
 
 @pytest.fixture
@@ -133,3 +134,38 @@ def test_a_bot_that_answers_early_and_reads_no_more_holds_nothing(tmp_path: Path
             for _ in range(5):
                 assert line.ask(request(b"x" * 16_000_000)).status == 413
             until(lambda: len(list(descriptors.iterdir())) <= before or None, "the connections to be given up", 5.0)
+
+
+@contextlib.contextmanager
+def _narrow(folder: Path, seconds: float, **upstream: object) -> Iterator[Stage]:
+    """A gate with one connection to a bot that takes ``seconds`` for each request."""
+
+    def serve(talk: Talk) -> None:
+        while talk.request() is not None:
+            time.sleep(seconds)
+            talk.send(OK)
+
+    file = folder / "policy.yaml"
+    with scripted(serve) as bot:
+        url = f"http://127.0.0.1:{bot.port}"
+        file.write_text(json.dumps({**json.loads(policy(url)), "upstream": {"url": url, "connections": 1, **upstream}}))
+        with serving(file) as gate:
+            yield Stage(gate, bot)
+
+
+def test_nobody_overtakes_those_who_wait_for_the_bot(tmp_path: Path) -> None:
+    """A sender that pipelines does not get the bot's only connection again and again while another one waits for it."""
+    with _narrow(tmp_path, 0.1, timeout="4s") as stage, Line(stage.gate) as greedy, Line(stage.gate) as other:
+        greedy.send(request() * 100)
+        assert greedy.answer().status == 200
+        assert other.ask(request()).status == 200
+        assert len(stage.bot.requests) < 50
+
+
+def test_who_waited_for_a_connection_has_the_bots_whole_time(tmp_path: Path) -> None:
+    """The bot's time counts from the first byte sent: a request is not cut, and delivered twice, because it had to wait."""
+    with _narrow(tmp_path, 1.5, timeout="2500ms") as stage, Line(stage.gate) as first, Line(stage.gate) as second:
+        first.send(request())
+        until(lambda: stage.bot.bytes_seen or None, "the first to be under way")
+        assert second.ask(request()).status == 200
+        assert first.answer().status == 200
