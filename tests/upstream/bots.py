@@ -1,16 +1,21 @@
 """Bots that follow a script, for tests of the far side: every connection's bytes are kept, every misbehaviour can be had."""
 
 import contextlib
+import fcntl
 import re
 import socket
 import ssl
 import struct
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.gates import PATIENCE
+from tests.gates import PATIENCE, until
+
+_TCP_CLOSE = 7
+"""The state of a socket that was reset (tcp_states.h)."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -55,6 +60,10 @@ class Talk:
         """Write all of it."""
         self.sock.sendall(data)
 
+    def arrived(self) -> None:
+        """Wait until all that was said, an end too, has come to the other side's kernel, or the other side has hung up."""
+        until(lambda: _unacknowledged(self.sock) == 0, "what the bot said to arrive")
+
     def reset(self) -> None:
         """Close with a reset."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -77,6 +86,13 @@ class Talk:
         self.came += came
         self.heard = time.monotonic()
         return bool(came)
+
+
+def _unacknowledged(sock: socket.socket) -> int:
+    if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+        return 0
+    (count,) = struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
 
 
 Script = Callable[[Talk], None]

@@ -1,5 +1,6 @@
 """A transfer coding that only some readers would see: none gets past the gate in any spelling."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.gates import Gate, serving
 from tests.upstream.bots import OK, ScriptedBot, always, scripted, split
 from tests.wire.policy import policy
 
+LONG = bool(os.environ.get("HOOKGATE_LONG"))
 ODD = [bytes([code]) for code in (*range(0x21), 0x22, 0x2C, 0x3A, 0x3B, 0x5F, 0x7F, 0x80, 0x85, 0xA0, 0xC2, 0xFF)]
 ODD += [b"\r\n ", b"\r\n\t", b"\r\r\n", b"\n\n", b"\r\n\r", b"\xc2\xa0", b"\xe2\x80\x8b", b"X:X\n", b"X:X\r\n", b"\0\r\n"]
 VALUES = [
@@ -49,7 +51,8 @@ def lines() -> Iterator[bytes]:
     seen = set()
     for name, value in [(name, VALUES[0]) for name in NAMES] + [(NAMES[0], value) for value in VALUES]:
         places = (b"%b", b""), (name, b": " + value), (name + b":", value), (name + b": ", value), (name + b": " + value, b"")
-        for odd in [b"", *ODD]:
+        plain = (name, value) == (NAMES[0], VALUES[0])
+        for odd in [b"", *(ODD if plain or LONG else ODD[::4])]:
             for before, after in (*places[1:], (b"", name + b": " + value), (name[:8], name[8:] + b": " + value)):
                 line = before + odd + after
                 if line not in seen:
