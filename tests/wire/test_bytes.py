@@ -103,8 +103,8 @@ def proven(file: Path, numbers: range, *, decodes: bool = False) -> int:
     """Run the proof against a gate of its own."""
     proof = Proof()
     with scripted(proof.serve) as bot:
-        limits = "limits: {body_idle_timeout: 1s}\n" if decodes else ""
-        file.write_text(policy(bot.port).replace("routes:", f"log: {{level: error}}\n{limits}routes:", 1))
+        text = policy(bot.port).replace("routes:", "log: {level: error}\nroutes:", 1)
+        file.write_text(text.replace("timeout: 5s", "timeout: 1s") if decodes else text)
         with decoding(file) if decodes else serving(file) as gate:
             return proof.run(gate, numbers)
 
