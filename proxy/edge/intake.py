@@ -89,6 +89,10 @@ class Phase(Enum):
     BODY = 3
     BUSY = 4
     LINGER = 5
+    CLOSING = 6
+
+
+_ENDINGS: Final = frozenset({Phase.LINGER, Phase.CLOSING})
 
 
 class Intake(asyncio.Protocol):
@@ -457,11 +461,13 @@ class Intake(asyncio.Protocol):
         self._close = True
         if self.transport.is_closing():
             return
+        self._since = time.monotonic()
         if not unread and not self._held:
+            # Closed once our last bytes are taken. SECURITY: who never takes them would hold the connection for ever.
+            self.phase = Phase.CLOSING
             self.transport.close()
             return
         self.phase = Phase.LINGER
-        self._since = time.monotonic()
         self._unread_bytes = 0
         self._unhold()
         if self.transport.can_write_eof():
@@ -489,7 +495,7 @@ class Intake(asyncio.Protocol):
             if slow or age > limits.body_timeout or now - self._read_at > limits.body_idle_timeout:
                 self._close = True
                 self._settle_body(Reason.REQUEST_TIMEOUT)
-        elif self.phase is Phase.LINGER and age > _LINGER_SECONDS:
+        elif self.phase in _ENDINGS and age > (_LINGER_SECONDS if self.phase is Phase.LINGER else limits.write_timeout):
             self.transport.abort()
 
 

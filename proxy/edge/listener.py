@@ -142,7 +142,7 @@ class Listener:
         deadline = time.monotonic() + seconds
         while self.lines and time.monotonic() < deadline:  # noqa: ASYNC110 - once a process, and any of many events may end it
             await asyncio.sleep(0.02)
-        whole = not any(line.phase in {Phase.BODY, Phase.BUSY} for line in self.lines)
+        whole = not any(line.phase in {Phase.BODY, Phase.BUSY, Phase.CLOSING} for line in self.lines)
         if self._sweeper is not None:
             self._sweeper.cancel()
         for line in list(self.lines):

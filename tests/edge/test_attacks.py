@@ -169,3 +169,18 @@ def test_who_waited_for_a_connection_has_the_bots_whole_time(tmp_path: Path) -> 
         until(lambda: stage.bot.bytes_seen or None, "the first to be under way")
         assert second.ask(request()).status == 200
         assert first.answer().status == 200
+
+
+def test_nobody_holds_a_connection_by_not_reading(tmp_path: Path) -> None:
+    """Whatever part of an answer a sender leaves unread, its connection ends by the write deadline, the closing one too."""
+
+    def sized(talk: Talk) -> None:
+        while (came := talk.request()) is not None:
+            size = int(came.split(b" ", 2)[1].partition(b"?")[2])
+            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+
+    with staged(tmp_path, sized, limits={"write_timeout": "1s"}) as stage, contextlib.ExitStack() as stack:
+        for size in range(32_768, 4_000_000, 49_152):  # somewhere the kernel is full, and a little more is left with us
+            line = stack.enter_context(Line(stage.gate, receive_buffer=4096))
+            line.send(request(path=b"/open?%d" % size, fields=b"Connection: close\r\n"))
+        until(lambda: stage.gate.metric("hookgate_connections") == 0 or None, "every connection to be given up", 15.0)
