@@ -250,6 +250,8 @@ class Connection(asyncio.Protocol):
         if "Keep-Alive" in message.headers:
             self._learn(message.headers["Keep-Alive"])
         waiter, sink = self._waiter, self._sink
+        if sink is not None and reusable:
+            self.transport.resume_reading()  # its last bytes may have filled the sink, and the next reply must be heard
         # SECURITY: a parser that has seen chunks may hold a trailer, which would become the next reply's first field.
         spare = self._parser if reusable and not message.chunked and self._with_body else None
         self._reset()

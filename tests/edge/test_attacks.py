@@ -184,3 +184,17 @@ def test_nobody_holds_a_connection_by_not_reading(tmp_path: Path) -> None:
             line = stack.enter_context(Line(stage.gate, receive_buffer=4096))
             line.send(request(path=b"/open?%d" % size, fields=b"Connection: close\r\n"))
         until(lambda: stage.gate.metric("hookgate_connections") == 0 or None, "every connection to be given up", 15.0)
+
+
+def test_a_slow_reader_leaves_no_paused_connection_behind(tmp_path: Path) -> None:
+    """After a long answer to a sender that was slow up to its end, the bot's connection serves the next request as before."""
+
+    def sized(talk: Talk) -> None:
+        while (came := talk.request()) is not None:
+            size = int(came.split(b" ", 2)[1].partition(b"?")[2])
+            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size))
+
+    with staged(tmp_path, sized, timeout="3s") as stage, Line(stage.gate, receive_buffer=4096) as line:
+        for size in range(3_000_000, 6_000_000, 300_000):
+            assert len(line.ask(request(path=b"/open?%d" % size)).body) == size
+            assert line.ask(request(path=b"/open?2")).status == 200
