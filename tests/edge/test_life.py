@@ -20,7 +20,7 @@ from tests.gates import Gate, free_port, serving, until
 from tests.upstream.bots import OK, ScriptedBot, Talk, always
 
 CLIENTS = 8
-RELOADS = 200 if os.environ.get("HOOKGATE_LONG") else 50
+RELOADS = 200 if os.environ.get("HOOKGATE_LONG") else 30
 
 
 class Hammer(threading.Thread):
