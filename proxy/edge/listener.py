@@ -39,7 +39,7 @@ class Listener:
         self.turned_away = 0
         self._per_peer: dict[str, int] = {}
         self._tls = tls
-        self._unix = False
+        self.unix = False
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._roomed = 0.0
@@ -47,7 +47,7 @@ class Listener:
     async def open(self, address: Endpoint) -> Endpoint:
         """Bind and accept; gives the bound address (port 0 becomes the real one)."""
         sock = bind(address)
-        self._unix = bool(address.path)
+        self.unix = bool(address.path)
         if self._tls is None:
             self._server = await self.loop.create_server(lambda: Intake(self), sock=sock, backlog=_BACKLOG)
         else:
@@ -68,7 +68,7 @@ class Listener:
         """Count it in, or turn it away where a cap is reached."""
         peername = transport.get_extra_info("peername")
         # SECURITY: who resets before it is accepted has no name any more, and must not pass for a unix socket's end.
-        nameless = UNIX if self._unix else None
+        nameless = UNIX if self.unix else None
         peer = parse_address(peername[0].partition("%")[0]) if isinstance(peername, tuple) else nameless
         if peer is None:
             return None
@@ -140,14 +140,15 @@ class Listener:
             self._server.close()
         self.draining = True
         deadline = time.monotonic() + seconds
-        while self.lines and time.monotonic() < deadline:  # noqa: ASYNC110 - once a process, and any of many events may end it
+        # A sender that has left does not take its request with it: what is forwarded must be settled.
+        while (self.lines or self.handler.in_flight) and time.monotonic() < deadline:  # noqa: ASYNC110 - once a process, and any of many events may end it
             await asyncio.sleep(0.02)
-        whole = not any(line.phase in {Phase.BODY, Phase.BUSY, Phase.CLOSING} for line in self.lines)
+        unfinished = any(line.phase in {Phase.BODY, Phase.BUSY, Phase.CLOSING} for line in self.lines)
         if self._sweeper is not None:
             self._sweeper.cancel()
         for line in list(self.lines):
             line.transport.abort()
-        return whole
+        return not unfinished and not self.handler.in_flight
 
 
 def bind(address: Endpoint, unix_mode: int = 0o660) -> socket.socket:

@@ -16,7 +16,7 @@ from proxy.edge.listener import Listener
 from proxy.errors import HookgateError
 from proxy.exchange import Exchange
 from proxy.messages import Head, Reply
-from proxy.networks import Address
+from proxy.networks import UNIX, Address
 from proxy.pipeline.build import build
 from proxy.pipeline.explanation import Judged, Watch
 from proxy.pipeline.gate import Permit
@@ -71,7 +71,9 @@ async def rehearse(loaded: Loaded, raw: bytes, *, at: float, peer: Address) -> R
 
     serving = Serving(routes, _Heads(bounds, at), policy.trusted_proxies, forward, {})
     handler = Handler(serving, observe)
-    _play(Listener(handler, limits, None), _MakeBelieve(peer, encrypted=policy.listen.tls is not None), raw)
+    listener = Listener(handler, limits, None)
+    listener.unix = peer is UNIX
+    _play(listener, _MakeBelieve(peer, encrypted=policy.listen.tls is not None), raw)
     if not told.done() and not handler.in_flight:
         raise HookgateError("the request has no end of its head: a line with nothing but CRLF must follow the last field")
     rehearsal = await told
