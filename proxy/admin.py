@@ -66,7 +66,9 @@ async def _turn(request: web.Request, controls: Controls) -> web.Response:
     except KeyError:
         return web.json_response({"error": f"no route is named {route!r}"}, status=404)
     except OSError as error:
-        return web.json_response({"error": f"the switch could not be kept: {error.strerror}"}, status=500)
+        return web.json_response(
+            {"error": f"the switch is turned, but the next restart will forget it: {error.strerror}"}, status=500
+        )
     return web.json_response(_state(controls))
 
 

@@ -40,6 +40,8 @@ from proxy.watch import watch
 
 _log = logging.getLogger("hookgate")
 
+_RETRY_SECONDS = 3.0
+
 _FIXED = ("listen", "observe", "admin", "store", "state_directory", "workers")
 """Settings that a running gate cannot change: sockets are bound and state is open."""
 
@@ -60,6 +62,7 @@ class App:
         self._log = ExchangeLog(sink, policy.log.level)
         self._metrics = Metrics(self._facts)
         self._reloaded = True
+        self._refused: tuple[Fault, ...] = ()
         self._reloaded_at = time.time()
         self._certificate_expiry: float | None = None
         self._reloading = asyncio.Lock()
@@ -94,7 +97,7 @@ class App:
         except BaseException:
             await self._close()
             raise
-        self._tasks = [loop.create_task(self._watch()), loop.create_task(self._tick())]
+        self._tasks = [loop.create_task(self._watch()), loop.create_task(self._retry()), loop.create_task(self._tick())]
         for warning in self._loaded.warnings:
             _log.warning("%s", warning)
         _log.info("listening", extra={"facts": {"address": str(self.address), "observe": str(self.observing)}})
@@ -165,15 +168,16 @@ class App:
             except (PolicyError, StartError) as error:
                 self._reloaded = False
                 faults = error.faults if isinstance(error, PolicyError) else (Fault(str(self._path), 0, 0, "", str(error)),)
-                for fault in faults:
+                for fault in faults if faults != self._refused else ():
                     _log.error("policy not taken: %s", fault)
+                self._refused = faults
                 raise PolicyError(faults) from None
             self._take(loaded, serving)
         return loaded.sha256
 
     def _take(self, loaded: Loaded, serving: Serving) -> None:
-        self._metrics.declare(map(self._route_facts, loaded.policy.routes))
         self._loaded = loaded
+        self._metrics.declare(map(self._route_facts, loaded.policy.routes))
         self._handler.serving = serving
         self._listener.limits = loaded.policy.limits
         self._log.level = loaded.policy.log.level
@@ -182,6 +186,7 @@ class App:
         for settings in [one for one in self._pools if one not in used]:
             self._pools.pop(settings).close()
         self._reloaded = True
+        self._refused = ()
         self._reloaded_at = time.time()
         _log.info("policy taken", extra={"facts": {"sha256": loaded.sha256}})
 
@@ -202,14 +207,19 @@ class App:
         return {gate.name: gate for gate in self._handler.serving.routes.gates.values()}
 
     def turn(self, stance: Stance | None, route: str | None) -> None:
-        """Turn the switch: at once, and kept over a restart. ``None`` gives control back to the policy."""
+        """Turn the switch: at once, and kept over a restart. ``None`` gives control back to the policy.
+
+        Raises:
+            KeyError: no such route.
+            OSError: it is turned, but could not be kept.
+        """
         if route is not None and route not in self._gates():
             raise KeyError(route)
-        switch = self._switch.turned(stance, route)
-        self._switch_file.write(switch)
-        self._switch = switch
+        self._switch = self._switch.turned(stance, route)
         self._turn_gates()
         _log.warning("switch turned", extra={"facts": {"mode": str(stance or "policy"), "route": route or "all"}})
+        # Last: in an emergency the switch must turn, even where a full disk forgets it at the next restart.
+        self._switch_file.write(self._switch)
 
     def _turn_gates(self) -> None:
         gates = self._gates()
@@ -271,11 +281,21 @@ class App:
         return "" if all(reached) else "upstream"
 
     async def _watch(self) -> None:
-        async def changed() -> None:
-            with contextlib.suppress(PolicyError):  # told by reload itself; the former policy stays
-                await self.reload()
+        await watch(lambda: self._loaded.watched, self._try_to_reload)
 
-        await watch(lambda: self._loaded.watched, changed)
+    async def _try_to_reload(self) -> None:
+        with contextlib.suppress(PolicyError):  # told by reload itself; the former policy stays
+            await self.reload()
+
+    async def _retry(self) -> None:
+        """A refused policy may name a file that is still to come: a mounted secret can be a minute behind its policy."""
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            if not self._reloaded:
+                try:
+                    await self._try_to_reload()
+                except Exception:  # the next try may go better
+                    _log.exception("a policy could not be read")
 
     async def _tick(self) -> None:
         while True:
