@@ -141,7 +141,7 @@ class Listener:
         self.draining = True
         deadline = time.monotonic() + seconds
         # A sender that has left does not take its request with it: what is forwarded must be settled.
-        while (self.lines or self.handler.in_flight) and time.monotonic() < deadline:  # noqa: ASYNC110 - once a process, and any of many events may end it
+        while (self.lines or self.handler.in_flight) and time.monotonic() < deadline:  # noqa: ASYNC110 - once a process
             await asyncio.sleep(0.02)
         unfinished = any(line.phase in {Phase.BODY, Phase.BUSY, Phase.CLOSING} for line in self.lines)
         if self._sweeper is not None:
