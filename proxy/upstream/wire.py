@@ -28,7 +28,10 @@ def request_bytes(permit: Permit) -> bytes:
     head = request.head
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target)]
     dropped = _DROPPED if head.trusted else _DROPPED_OF_STRANGERS
-    if b"hookgate-" in b"\n".join(head.names):  # SECURITY: only we speak in these
+    names = b"\n".join(head.names)
+    if b"_" in names:  # SECURITY: a CGI-like bot reads Cf_Connecting_Ip as CF-Connecting-IP
+        dropped = dropped.union(name for name in head.names if name.replace(b"_", b"-") in dropped)
+    if b"hookgate-" in names:  # SECURITY: only we speak in these
         dropped = dropped.union(name for name in head.names if name.startswith(b"hookgate-"))
     lines += [b"%b: %b\r\n" % field for name, field in zip(head.names, head.fields, strict=True) if name not in dropped]
     if head.chunked:
