@@ -181,6 +181,9 @@ class Intake(asyncio.Protocol):
         self._preamble = None
         if preamble.source is not None:
             self.wire = self._site.proxied_for(self.wire, preamble.source)
+        else:
+            # SECURITY: the balancer vouches for nobody, so what comes through it may not say who it is.
+            self.wire = self.wire._replace(trusted=False)
         return held[preamble.size :]
 
     def eof_received(self) -> bool:
