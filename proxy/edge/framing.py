@@ -127,7 +127,9 @@ class HeadReader:
         self, wire: Wire, names: list[bytes], values: list[bytes], named: dict[bytes, bytes], repeated: frozenset[bytes]
     ) -> tuple[Address, bool]:
         proto = named.get(b"x-forwarded-proto")
-        # The nearest hop speaks last: with a list, its entry is the rightmost.
+        if b"x-forwarded-proto" in repeated:
+            proto = [value for name, value in zip(names, values, strict=True) if name == b"x-forwarded-proto"][-1]
+        # SECURITY: the nearest hop speaks last: of several lines the lowest counts, of a list the rightmost entry.
         https = wire.tls if proto is None else proto.rpartition(b",")[2].strip().lower() == b"https"
         forwarded = named.get(b"x-forwarded-for")
         if forwarded is None:

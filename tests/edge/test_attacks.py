@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 
 import pytest
@@ -198,3 +199,44 @@ def test_a_slow_reader_leaves_no_paused_connection_behind(tmp_path: Path) -> Non
         for size in range(3_000_000, 6_000_000, 300_000):
             assert len(line.ask(request(path=b"/open?%d" % size)).body) == size
             assert line.ask(request(path=b"/open?2")).status == 200
+
+
+TRUSTED: dict[str, Any] = {"trusted_proxies": ["127.0.0.1/32"]}
+
+
+def _one_route(file: Path, **rules: object) -> None:
+    """Give the guarded route these rules, beside its own."""
+    written = json.loads(file.read_text())
+    written["routes"][0]["rules"] |= rules
+    file.write_text(json.dumps(written))
+
+
+def test_the_nearest_hop_says_how_the_request_came(tmp_path: Path) -> None:
+    """Where a trusted proxy adds its X-Forwarded-Proto below the client's own, its word counts: plain HTTP is not TLS."""
+    file = tmp_path / "policy.yaml"
+    with scripted(always(OK)) as bot:
+        file.write_text(policy(f"http://127.0.0.1:{bot.port}", **TRUSTED))
+        _one_route(file, transport={"tls": "required"})
+        with serving(file) as gate, Line(gate) as line:
+            proto = b"X-Forwarded-Proto: %b\r\n"
+            assert line.ask(request(fields=proto % b"https")).status == 200
+            assert line.ask(request(fields=proto % b"https" + proto % b"http")).status == 403
+            assert line.ask(request(fields=proto % b"http" + proto % b"https")).status == 200
+
+
+@pytest.mark.parametrize(
+    "name", [b"True_Client_IP", b"CF_Connecting-IP", b"X_Forwarded_Ssl", b"x-forwarded_prefix", b"X-Real_IP"]
+)
+def test_a_strangers_forwarding_fields_in_disguise(stage: Stage, name: bytes) -> None:
+    """With underscores, which a CGI-like bot reads as hyphens, a stranger's forwarding field does not reach the bot either."""
+    with Line(stage.gate) as line:
+        line.ask(request(fields=name + b": 149.154.160.1\r\n"))
+    assert not any(b"149.154.160.1" in one for one in stage.bot.requests)
+
+
+def test_a_balancer_that_does_not_know_its_client_vouches_for_nobody(tmp_path: Path) -> None:
+    """Behind PROXY UNKNOWN the client is a stranger: what it says of itself in X-Forwarded-For is not believed."""
+    with staged(tmp_path, always(OK), listen={"address": "127.0.0.1:0", "proxy_protocol": True}, **TRUSTED) as stage:
+        with Line(stage.gate) as line:
+            assert line.ask(b"PROXY UNKNOWN\r\n" + request(fields=b"X-Forwarded-For: 149.154.160.1\r\n")).status == 200
+        assert b"149.154.160.1" not in stage.bot.requests[0]
