@@ -46,6 +46,10 @@ _FIXED = ("listen", "observe", "admin", "store", "state_directory", "workers")
 """Settings that a running gate cannot change: sockets are bound and state is open."""
 
 
+_Far = tuple[UpstreamSettings, int, bytes]
+"""What makes a pool: its settings, the largest answer held whole, and the authorities that vouch for the bot."""
+
+
 class App:
     """One gate: a policy served."""
 
@@ -57,7 +61,7 @@ class App:
         policy = self._loaded.policy
         self._switch_file = SwitchFile(Path(policy.state_directory))
         self._switch = Switch()
-        self._pools: dict[UpstreamSettings, Pool] = {}
+        self._pools: dict[_Far, Pool] = {}
         self._store: Store = open_store(policy.store.url)
         self._log = ExchangeLog(sink, policy.log.level)
         self._metrics = Metrics(self._facts)
@@ -88,7 +92,7 @@ class App:
         try:
             await self._store.open()
             self._take_certificate(policy)
-            self._handler = Handler(self._serving(self._loaded, self._routes(self._loaded)), self._observe)
+            self._handler = Handler(self._serving(self._loaded, self._routes(self._loaded), self._pools), self._observe)
             self._metrics.declare(map(self._route_facts, policy.routes))
             self._listener = Listener(self._handler, policy.limits, self._tls, proxied=policy.listen.proxy_protocol)
             self.observing = await self._serve_web(observe_app(self._metrics, self._facts, self._unready), policy.observe.address)
@@ -134,17 +138,21 @@ class App:
     def _routes(self, loaded: Loaded) -> Routes:
         return build(loaded.policy, loaded.secrets, loaded.schemas, self._store, self._switch, self._metrics.store_failed)
 
-    def _serving(self, loaded: Loaded, routes: Routes) -> Serving:
+    def _serving(self, loaded: Loaded, routes: Routes, pools: dict[_Far, Pool]) -> Serving:
+        """``pools`` gets what the policy needs: pools in use where they are the same, else new ones."""
         policy = loaded.policy
-        pools = {}
+        towards = {}
         for route in policy.routes:
             settings = _upstream_of(route, policy)
-            if settings not in self._pools:
-                self._pools[settings] = Pool(settings, policy.limits.answer_buffer)
-            pools[route.name] = self._pools[settings]
+            # The authorities by content: their file may be swapped under the same name.
+            authorities = Path(settings.ca_file).read_bytes() if settings.ca_file else b""
+            far = (settings, policy.limits.answer_buffer, authorities)
+            if far not in pools:
+                pools[far] = self._pools.get(far) or Pool(settings, policy.limits.answer_buffer)
+            towards[route.name] = pools[far]
 
         def forward(permit: Permit) -> Awaitable[Reply]:
-            return pools[permit.route].forward(permit)
+            return towards[permit.route].forward(permit)
 
         limits = policy.limits
         bounds = Bounds(limits.header_bytes, limits.header_count, limits.uri_bytes, policy.trusted_proxies, routes.managed)
@@ -158,33 +166,42 @@ class App:
             PolicyError: the former policy stays in force.
         """
         async with self._reloading:
+            pools: dict[_Far, Pool] = {}
             try:
                 # In a thread: reading takes milliseconds, and requests go on meanwhile.
                 loaded = await asyncio.to_thread(read_policy, self._path, self._environ)
                 self._check_fixed(loaded.policy)
                 routes = await asyncio.to_thread(self._routes, loaded)
-                serving = self._serving(loaded, routes)
+                serving = self._serving(loaded, routes, pools)
                 self._take_certificate(loaded.policy)
-            except (PolicyError, StartError) as error:
+            except Exception as error:
                 self._reloaded = False
-                faults = error.faults if isinstance(error, PolicyError) else (Fault(str(self._path), 0, 0, "", str(error)),)
+                _close_others(pools, self._pools)
+                faults = self._faults(error)
                 for fault in faults if faults != self._refused else ():
                     _log.error("policy not taken: %s", fault)
                 self._refused = faults
                 raise PolicyError(faults) from None
             self._take(loaded, serving)
+            _close_others(self._pools, pools)
+            self._pools = pools
         return loaded.sha256
+
+    def _faults(self, error: Exception) -> tuple[Fault, ...]:
+        if isinstance(error, PolicyError):
+            return error.faults
+        # SECURITY: the text of an error that is not ours may quote what was read.
+        why = str(error) if isinstance(error, StartError) else f"reading what it names failed: {type(error).__name__}"
+        return (Fault(str(self._path), 0, 0, "", why),)
 
     def _take(self, loaded: Loaded, serving: Serving) -> None:
         self._loaded = loaded
         self._metrics.declare(map(self._route_facts, loaded.policy.routes))
         self._handler.serving = serving
         self._listener.limits = loaded.policy.limits
+        self._listener.trust(serving.trusted)
         self._log.level = loaded.policy.log.level
         self._turn_gates()
-        used = {_upstream_of(route, loaded.policy) for route in loaded.policy.routes}
-        for settings in [one for one in self._pools if one not in used]:
-            self._pools.pop(settings).close()
         self._reloaded = True
         self._refused = ()
         self._reloaded_at = time.time()
@@ -323,6 +340,11 @@ class App:
             await runner.cleanup()
         await self._store.close()
         self._log.tick()
+
+
+def _close_others(pools: Mapping[_Far, Pool], kept: Mapping[_Far, Pool]) -> None:
+    for far in pools.keys() - kept.keys():
+        pools[far].close()
 
 
 def _upstream_of(route: Route, policy: Policy) -> UpstreamSettings:

@@ -16,7 +16,7 @@ from proxy.edge.framing import Wire
 from proxy.edge.handler import Handler
 from proxy.edge.intake import Intake, Journey, Phase
 from proxy.errors import StartError
-from proxy.networks import UNIX, Address, parse_address
+from proxy.networks import UNIX, Address, NetworkSet, parse_address
 from proxy.policy.model import Limits
 from proxy.policy.values import Endpoint
 from proxy.verdict import Reason
@@ -92,6 +92,14 @@ class Listener:
     def proxied_for(self, wire: Wire, source: Address) -> Wire:
         """The wire of a connection whose preamble names its source."""
         return wire._replace(origin=source, trusted=source in self.handler.serving.trusted)
+
+    def trust(self, trusted: NetworkSet) -> None:
+        """Who is trusted has changed: open connections go by it from their next request on."""
+        for line in self.lines:
+            wire = line.wire
+            # A PROXY preamble that names nobody vouches for nobody, see ``Intake``.
+            named = not self.proxied or wire.origin is not wire.peer
+            line.wire = wire._replace(trusted=named and wire.origin in trusted)
 
     def gone(self, line: Intake) -> None:
         """Count it out."""
