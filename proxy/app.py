@@ -36,7 +36,7 @@ from proxy.store.opening import open_store
 from proxy.switchfile import SwitchFile
 from proxy.upstream.pool import Pool
 from proxy.verdict import Mode, RuleName
-from proxy.watch import watch
+from proxy.watch import look, watch
 
 _log = logging.getLogger("hookgate")
 
@@ -58,6 +58,7 @@ class App:
         self._environ = environ
         self._sink = sink
         self._loaded = read_policy(path, environ)
+        self._seen = look(self._loaded.watched)
         policy = self._loaded.policy
         self._switch_file = SwitchFile(Path(policy.state_directory))
         self._switch = Switch()
@@ -84,6 +85,10 @@ class App:
 
     async def start(self) -> None:
         """Bind everything and serve; raises ``StartError`` with the remedy and leaves nothing half open."""
+        async with self._reloading:  # a reload that is asked for meanwhile comes after it
+            await self._start()
+
+    async def _start(self) -> None:
         policy = self._loaded.policy
         loop = asyncio.get_running_loop()
         prove(loop, policy.limits)
@@ -298,7 +303,7 @@ class App:
         return "" if all(reached) else "upstream"
 
     async def _watch(self) -> None:
-        await watch(lambda: self._loaded.watched, self._try_to_reload)
+        await watch(lambda: self._loaded.watched, self._try_to_reload, self._seen)
 
     async def _try_to_reload(self) -> None:
         with contextlib.suppress(PolicyError):  # told by reload itself; the former policy stays

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 _log = logging.getLogger("hookgate.watch")
@@ -22,18 +22,27 @@ def look(paths: Iterable[Path]) -> dict[Path, bytes]:
     return found
 
 
-async def watch(paths: Callable[[], tuple[Path, ...]], changed: Callable[[], Awaitable[None]]) -> None:
-    """Call ``changed`` after each change, once the content has been the same in two looks (a writer may be half-way)."""
-    known = before = await asyncio.to_thread(look, paths())
+async def watch(
+    paths: Callable[[], tuple[Path, ...]], changed: Callable[[], Awaitable[None]], known: Mapping[Path, bytes] | None = None
+) -> None:
+    """Call ``changed`` after each change, once the content has been the same in two looks (a writer may be half-way).
+
+    ``known`` is a look taken when the files were read; without it the first look tells what is known.
+    """
+    before: Mapping[Path, bytes] | None = None
     while True:
+        try:
+            now = await asyncio.to_thread(look, paths())
+            known = now if known is None else known
+            if now != known and now == before:
+                try:
+                    await changed()
+                except Exception:  # the next change must still be seen
+                    _log.exception("a change could not be taken")
+                # What changed while this change was being taken has changed again; what is named only now is known from here.
+                fresh = await asyncio.to_thread(look, paths())
+                known = {path: now.get(path, digest) for path, digest in fresh.items()}
+            before = now
+        except Exception:  # no thread to be had, say; without this the gate would be deaf to changes from then on
+            _log.exception("the files could not be looked at")
         await asyncio.sleep(_SECONDS)
-        now = await asyncio.to_thread(look, paths())
-        if now != known and now == before:
-            try:
-                await changed()
-            except Exception:  # the next change must still be seen
-                _log.exception("a change could not be taken")
-            # A file that changed while this change was being taken has changed again; one named only now is known from here.
-            fresh = await asyncio.to_thread(look, paths())
-            known = {path: now.get(path, digest) for path, digest in fresh.items()}
-        before = now

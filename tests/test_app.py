@@ -1,18 +1,29 @@
 """The gate as a whole over its life: what a start, a reload and an end must not lose."""
 
+import asyncio
+import hashlib
 import json
 import signal
 import socket
+import sqlite3
 import ssl
 import struct
+import subprocess
+import sys
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from urllib.request import urlopen
 
 import trustme
 
+from proxy.app import App
+from proxy.observe.log import Sink
+from proxy.watch import watch
 from tests.edge.lines import Line, request
 from tests.edge.stages import policy, staged, update
-from tests.gates import serving, status, until
+from tests.gates import PATIENCE, ROOT, serving, status, until
 from tests.upstream.bots import OK, Talk, always, scripted
 
 
@@ -76,3 +87,98 @@ def test_a_proxy_is_trusted_from_the_reload_on(tmp_path: Path) -> None:
         until(lambda: client() == b"149.154.160.1" or None, "the proxy to be trusted")
         stage.gate.policy.write_text(text)
         until(lambda: client() == b"127.0.0.1" or None, "the proxy to be trusted no more")
+
+
+@asynccontextmanager
+async def _made(file: Path) -> AsyncIterator[App]:
+    """A gate in this process that is not started yet; what was begun is ended."""
+    with (file.parent / "log").open("wb") as opened:
+        sink = Sink(opened.fileno())
+        app = App(file, {}, sink)
+        try:
+            yield app
+        finally:
+            await app.stop()
+            sink.close()
+
+
+async def test_a_reload_during_the_start(tmp_path: Path) -> None:
+    """A reload asked for while the gate starts waits for the start, and then takes place."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy("http://127.0.0.1:1", store={"url": "sqlite:claims.db"}))
+    async with _made(file) as app:
+        with closing(sqlite3.connect(tmp_path / "claims.db", isolation_level=None)) as holder:
+            holder.execute("BEGIN EXCLUSIVE")  # the start waits for it, up to two seconds
+            start = asyncio.create_task(app.start())
+            await asyncio.sleep(0)
+            file.write_text(policy("http://127.0.0.1:2", store={"url": "sqlite:claims.db"}))
+            reload = asyncio.create_task(app.reload())
+            await asyncio.wait({reload}, timeout=0.5)
+            holder.execute("ROLLBACK")
+        await start
+        assert await reload == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+async def test_a_file_that_changes_during_the_start(tmp_path: Path) -> None:
+    """A policy that changed after it was read, but before the gate listened, is taken without another change."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy("http://127.0.0.1:1"))
+    async with _made(file) as app:
+        file.write_text(policy("http://127.0.0.1:2"))
+        wanted = hashlib.sha256(file.read_bytes()).hexdigest()
+        await app.start()
+        page = f"http://127.0.0.1:{app.observing.port}/"
+        async with asyncio.timeout(PATIENCE):
+            while wanted not in await asyncio.to_thread(_read, page):  # noqa: ASYNC110 - a bounded wait of a test
+                await asyncio.sleep(0.05)
+
+
+def _read(page: str) -> str:
+    with urlopen(page, timeout=PATIENCE) as answer:  # noqa: S310 - our own page
+        text: str = answer.read().decode()
+        return text
+
+
+async def test_the_watch_outlives_what_breaks_it(tmp_path: Path) -> None:
+    """A look that fails, for want of a thread say, is not the last one: the next change is still seen."""
+    file = tmp_path / "policy.yaml"
+    file.write_text("one")
+    looks = 0
+    seen = asyncio.Event()
+
+    def paths() -> tuple[Path, ...]:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            file.write_text("two")
+            raise RuntimeError("can't start new thread")
+        return (file,)
+
+    async def changed() -> None:
+        seen.set()
+
+    task = asyncio.create_task(watch(paths, changed))
+    try:
+        await asyncio.wait_for(seen.wait(), PATIENCE)
+    finally:
+        task.cancel()
+
+
+_LOADING = """
+import argparse, pathlib, signal, sys
+
+class Watch:
+    def find_spec(self, name, *rest):
+        if name == "proxy.cli.service":
+            signal.raise_signal(signal.SIGHUP)
+            sys.exit(7)
+
+sys.meta_path.insert(0, Watch())
+from proxy.cli.serve import run
+run(argparse.Namespace(policy=pathlib.Path("policy.yaml")))
+"""
+
+
+def test_a_hang_up_while_the_gate_loads() -> None:
+    """SIGHUP does not end a gate whose modules are still being loaded: it will read the policy anyway."""
+    assert subprocess.run([sys.executable, "-c", _LOADING], cwd=ROOT, timeout=PATIENCE).returncode == 7  # noqa: S603 - our own

@@ -1,6 +1,7 @@
 """``hookgate serve POLICY``: runs the gate until a signal ends it."""
 
 import argparse
+import signal
 from pathlib import Path
 
 _DESCRIPTION = """\
@@ -28,6 +29,8 @@ def _workers(text: str) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve; 0 after a drain that left no request behind."""
+    # Until the policy is read there is nothing to reload, and the default would end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Here, so that the other verbs do not load a web server: a container's probe runs one of them every few seconds.
     from proxy.cli.service import serve
 
