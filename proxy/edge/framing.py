@@ -43,6 +43,8 @@ class Bounds(NamedTuple):
 
 
 _REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 255
+"""Bytes. SECURITY: a stranger's longest fields, kept four thousand times, would be sixty megabytes."""
 
 
 class HeadReader:
@@ -119,7 +121,7 @@ class HeadReader:
         if host not in self._hosts:
             if _HOST.fullmatch(host) is None:
                 return Reason.MALFORMED_REQUEST
-            if len(self._hosts) < _REMEMBERED:
+            if len(self._hosts) < _REMEMBERED and len(host) <= _LONGEST_REMEMBERED:
                 self._hosts.add(host)
         return None
 
@@ -142,7 +144,8 @@ class HeadReader:
             client = client_of(wire.origin, [forwarded.decode("ascii", "replace")], self._bounds.trusted)
             if len(self._clients) >= _REMEMBERED:
                 self._clients.clear()
-            self._clients[key] = client
+            if len(forwarded) <= _LONGEST_REMEMBERED:
+                self._clients[key] = client
         return client, https
 
 

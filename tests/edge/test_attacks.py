@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import socket
 import struct
@@ -16,7 +17,7 @@ import pytest
 
 from tests.edge.lines import Line, request
 from tests.edge.stages import Stage, policy, staged, update
-from tests.gates import serving, status, until
+from tests.gates import Gate, serving, status, until
 from tests.upstream.bots import OK, Talk, always, scripted
 
 
@@ -240,3 +241,25 @@ def test_a_balancer_that_does_not_know_its_client_vouches_for_nobody(tmp_path: P
         with Line(stage.gate) as line:
             assert line.ask(b"PROXY UNKNOWN\r\n" + request(fields=b"X-Forwarded-For: 149.154.160.1\r\n")).status == 200
         assert b"149.154.160.1" not in stage.bot.requests[0]
+
+
+def test_odd_hosts_are_not_hoarded(tmp_path: Path) -> None:
+    """Thousands of strangers' longest Hosts and forwarded clients leave the gate's memory about as it was."""
+    with staged(tmp_path, always(OK), **TRUSTED) as stage, Line(stage.gate) as line:
+
+        def ask(count: int) -> None:
+            for number in range(count):
+                odd = b"Host: %d%b\r\nX-Forwarded-For: %d%b\r\n" % (number, b"a" * 8000, number, b"b" * 8000)
+                assert line.ask(b"GET /nothing HTTP/1.1\r\n%b\r\n" % odd).status == 404
+
+        ask(100)
+        before = _resident(stage.gate)
+        ask(3000)
+        assert _resident(stage.gate) - before < 12
+
+
+def _resident(gate: Gate) -> float:
+    """Megabytes of memory in use."""
+    found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{gate.process.pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
