@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
         "_flow",
         "_head_bytes",
         "_interim",
+        "_left",
         "_loop",
         "_message",
         "_parser",
@@ -77,6 +78,8 @@ class Connection(asyncio.Protocol):
         self._interim = 0
         self._head_bytes = 0
         self._sink: Sink | None = None
+        self._left: bytes | None = None
+        """The rest of a long reply that ended before its sink had begun."""
         self._poll: select.poll | None = None
         self.deadline = 0.0
         self.idle_since = 0.0
@@ -243,9 +246,13 @@ class Connection(asyncio.Protocol):
     def _finish(self) -> None:
         message = self._message
         assert message is not None  # noqa: S101 - only called with one
-        # SECURITY: a connection with our own bytes unsent (the bot answered early) must not carry another request.
-        reusable = not message.should_close and not self.transport.get_write_buffer_size()
+        # SECURITY: a connection with our own bytes unsent (the bot answered early) must not carry another request, nor one whose
+        # last reply still waits here for its sink.
+        begun = self._waiter is not None or self._sink is not None
+        reusable = begun and not message.should_close and not self.transport.get_write_buffer_size()
         body = b"".join(self._body)
+        if not begun:
+            self._left = body
         reply = self._reply(body, None) if self._waiter is not None else None
         if "Keep-Alive" in message.headers:
             self._learn(message.headers["Keep-Alive"])
@@ -294,8 +301,11 @@ class Connection(asyncio.Protocol):
 
     def start(self, sink: Sink) -> None:
         """Give what has come so far to the sink, then the rest as it comes."""
-        if self._parser is None:  # it broke off while the claim was being settled
-            sink.end(whole=False)
+        if self._parser is None:  # it ended, or broke off, while the claim was being settled
+            left, self._left = self._left, None
+            if left is not None:
+                sink.write(left)
+            sink.end(whole=left is not None)
             return
         self._sink = sink
         held, self._body = b"".join(self._body), []

@@ -5,15 +5,17 @@ import json
 import re
 import signal
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.error import HTTPError
 
 import pytest
+import trustme
 
 from tests.edge.lines import Line, request
 from tests.edge.stages import Stage, policy, staged, update
@@ -263,3 +265,26 @@ def _resident(gate: Gate) -> float:
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{gate.process.pid}/status").read_text())
     assert found is not None
     return int(found[1]) / 1024
+
+
+def test_a_long_answer_that_ends_while_the_claim_is_settled(tmp_path: Path) -> None:
+    """Over TLS the end of an answer may come with its bytes, before the claim is on disk: the sender gets all of it still."""
+    own = trustme.CA()
+    own.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    own.issue_cert("127.0.0.1").configure_cert(context)
+    body = bytes(270_000)
+
+    def serve(talk: Talk) -> None:
+        if talk.request() is not None:
+            talk.send(b"HTTP/1.1 200 OK\r\n\r\n" + body)
+            cast(ssl.SSLSocket, talk.sock).unwrap()
+
+    with scripted(serve, tls=context) as bot:
+        file = tmp_path / "policy.yaml"
+        written = json.loads(policy("https://127.0.0.1:1", store={"url": "sqlite:claims.db"}))
+        file.write_text(json.dumps(written | {"upstream": {"url": f"https://127.0.0.1:{bot.port}", "ca_file": "ca.pem"}}))
+        with serving(file) as gate:
+            for _ in range(5):
+                with Line(gate) as line:
+                    assert line.ask(update()).body == body
