@@ -11,6 +11,7 @@ from proxy.errors import PolicyError
 from proxy.pipeline.modes import Switch
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Stance
+from proxy.verdict import Mode
 
 
 class Controls(NamedTuple):
@@ -59,6 +60,9 @@ async def _turn(request: web.Request, controls: Controls) -> web.Response:
         asked = await request.json()
         word, route = asked["mode"], asked.get("route")
         stance = None if word == "policy" else Stance.parse(word)
+        # SECURITY: the switch reports, it does not turn checks off: what would be refused must still be told.
+        if not isinstance(route, str | None) or (stance is not None and stance.mode is Mode.OFF):
+            raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         return web.json_response({"error": 'wants {"mode": "enforce|report|N%|policy", "route": NAME or null}'}, status=400)
     try:

@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
 import trustme
 
 from proxy.app import App
@@ -182,3 +183,16 @@ run(argparse.Namespace(policy=pathlib.Path("policy.yaml")))
 def test_a_hang_up_while_the_gate_loads() -> None:
     """SIGHUP does not end a gate whose modules are still being loaded: it will read the policy anyway."""
     assert subprocess.run([sys.executable, "-c", _LOADING], cwd=ROOT, timeout=PATIENCE).returncode == 7  # noqa: S603 - our own
+
+
+@pytest.mark.parametrize(
+    "said", [{"mode": "off"}, {"mode": "report", "route": []}, {"mode": "report", "route": 1}, {"mode": ["report"]}, [], "report"]
+)
+def test_what_the_switch_does_not_do(tmp_path: Path, said: object) -> None:
+    """The switch turns no checks off, and what it cannot read it refuses with a sentence: nothing is turned."""
+    with staged(tmp_path, always(OK)) as stage:
+        body = json.dumps(said).encode()
+        raw = b"POST /mode HTTP/1.1\r\nHost: gate\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        with Line(str(tmp_path / "run" / "admin.sock")) as line:
+            assert line.ask(raw).status == 400
+        assert stage.gate.metric("hookgate_switch_engaged") == 0
