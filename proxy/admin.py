@@ -18,8 +18,8 @@ class Controls(NamedTuple):
     """What an operator can do and see."""
 
     switch: Callable[[], Switch]
-    turn: Callable[[Stance | None, str | None], None]
-    """Raises ``KeyError`` for a route that does not exist."""
+    turn: Callable[[Stance | None, str | None], Awaitable[None]]
+    """Whole on return: whoever serves goes by it. Raises ``KeyError`` for a route that does not exist."""
     stances: Callable[[], dict[str, Stance]]
     reload: Callable[[], Awaitable[str]]
     """Gives the SHA-256 of the policy taken; raises ``PolicyError``."""
@@ -66,7 +66,7 @@ async def _turn(request: web.Request, controls: Controls) -> web.Response:
     except (ValueError, KeyError, TypeError, AttributeError):
         return web.json_response({"error": 'wants {"mode": "enforce|report|N%|policy", "route": NAME or null}'}, status=400)
     try:
-        controls.turn(stance, route)
+        await controls.turn(stance, route)
     except KeyError:
         return web.json_response({"error": f"no route is named {route!r}"}, status=404)
     except OSError as error:

@@ -19,7 +19,7 @@ MODULES = sorted((ROOT / "proxy").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 LINES = 250
 """Non-blank lines that a file should not exceed."""
-LONG = {"app.py": 400, "edge/intake.py": 500, "policy/model.py": 350, "upstream/connection.py": 350}
+LONG = {"edge/intake.py": 500, "policy/model.py": 350, "upstream/connection.py": 350}
 """Files that are known to be longer, and how long they may get."""
 
 

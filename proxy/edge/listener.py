@@ -44,9 +44,8 @@ class Listener:
         self._sweeper: asyncio.TimerHandle | None = None
         self._roomed = 0.0
 
-    async def open(self, address: Endpoint) -> Endpoint:
-        """Bind and accept; gives the bound address (port 0 becomes the real one)."""
-        sock = bind(address)
+    async def open(self, address: Endpoint, sock: socket.socket) -> Endpoint:
+        """Accept at a socket that is bound to this address; gives the real one (port 0 becomes a number)."""
         self.unix = bool(address.path)
         if self._tls is None:
             self._server = await self.loop.create_server(lambda: Intake(self), sock=sock, backlog=_BACKLOG)

@@ -1,22 +1,21 @@
 """The read-only address: /metrics for Prometheus, /livez and /readyz for probes, and a status page for people."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from proxy.observe.metrics import Facts, Metrics
+from proxy.observe.metrics import Facts
 
 _PLAIN = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
 
-def observe_app(metrics: Metrics, facts: Callable[[], Facts], ready: Callable[[], Awaitable[str]]) -> web.Application:
-    """``ready`` gives the reason for not being ready, or an empty text."""
+def observe_app(
+    render: Callable[[], Awaitable[bytes]], facts: Callable[[], Awaitable[Facts]], ready: Callable[[], Awaitable[str]]
+) -> web.Application:
+    """``render`` gives the metrics in their text form, ``ready`` the reason for not being ready, or an empty text."""
 
     async def show_metrics(request: web.Request) -> web.Response:
-        # In a thread: rendering takes milliseconds, and requests must not wait for a scrape.
-        body = await asyncio.to_thread(metrics.render)
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        return web.Response(body=await render(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def livez(request: web.Request) -> web.Response:
         return web.Response(text="live\n", headers=_PLAIN)
@@ -26,7 +25,7 @@ def observe_app(metrics: Metrics, facts: Callable[[], Facts], ready: Callable[[]
         return web.Response(text=f"not ready: {reason}\n" if reason else "ready\n", status=503 if reason else 200, headers=_PLAIN)
 
     async def status(request: web.Request) -> web.Response:
-        return web.Response(text=_status(facts()), headers=_PLAIN)
+        return web.Response(text=_status(await facts()), headers=_PLAIN)
 
     app = web.Application()
     app.router.add_get("/metrics", show_metrics)

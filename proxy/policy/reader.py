@@ -48,10 +48,10 @@ class Loaded:
     """What is sound and still worth a look."""
 
 
-def read_policy(path: Path, environ: Mapping[str, str], *, now: float | None = None) -> Loaded:
+def read_policy(path: Path, environ: Mapping[str, str], *, now: float | None = None, workers: int | None = None) -> Loaded:
     """Read and judge a policy file; no network, no side effect.
 
-    ``now`` (unix seconds) is the moment by which secrets are expired or not; by default, now.
+    ``now`` (unix seconds) is the moment by which secrets are expired or not; by default, now. ``workers`` overrides the policy.
 
     Raises:
         PolicyError: with every fault, in the order of the file.
@@ -64,7 +64,7 @@ def read_policy(path: Path, environ: Mapping[str, str], *, now: float | None = N
         if not flaws:
             flaws = [places.fault(Complaint((), "must be a mapping of keys, beginning with version: 1"))]
         raise PolicyError(tuple(flaws))
-    reading = _Reading(path, document, environ, time.time() if now is None else now)
+    reading = _Reading(path, document, environ, time.time() if now is None else now, workers)
     faults = {*flaws, *(places.fault(complaint) for complaint in reading.complaints if complaint.grave)}
     if faults:
         raise PolicyError(tuple(sorted(faults, key=_order)))
@@ -88,7 +88,7 @@ def _bytes(path: Path) -> bytes:
 class _Reading:
     """One pass over one policy; what it finds gathers in ``complaints``."""
 
-    def __init__(self, file: Path, document: Document, environ: Mapping[str, str], now: float) -> None:
+    def __init__(self, file: Path, document: Document, environ: Mapping[str, str], now: float, workers: int | None) -> None:
         self.complaints: list[Complaint] = []
         self._file = Path(os.path.abspath(file))
         self._dropped = Dropped()
@@ -98,6 +98,8 @@ class _Reading:
         self._schemas: dict[str, object] = {}
         self._admin_token: Secret | None = None
         self._policy = self._typed(document.value)
+        if self._policy is not None and workers is not None:
+            self._policy = self._policy.model_copy(update={"workers": workers})
         if self._policy is not None:
             self._judge(self._policy, absolute(self._policy, self._file.parent), environ, now)
 

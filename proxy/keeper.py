@@ -1,0 +1,204 @@
+"""What a running gate keeps, whether one process serves or several: the policy in force, the switch, the last reload's end.
+
+A policy is taken whole by whoever serves, or by nobody: ``take`` raises before anything has changed.
+"""
+
+import asyncio
+import contextlib
+import logging
+import platform
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from proxy import __version__
+from proxy.admin import Controls
+from proxy.errors import Fault, PolicyError, StartError
+from proxy.observe.metrics import Facts
+from proxy.pipeline.modes import Switch, stance_of
+from proxy.policy.model import Policy
+from proxy.policy.reader import Loaded, read_policy
+from proxy.policy.values import Stance
+from proxy.switchfile import SwitchFile
+from proxy.verdict import Mode
+from proxy.watch import look, watch
+
+_log = logging.getLogger("hookgate")
+
+_RETRY_SECONDS = 3.0
+
+_FIXED = ("listen", "observe", "admin", "store", "state_directory", "workers")
+"""Settings that a running gate cannot change: sockets are bound and state is open."""
+
+
+class Load(NamedTuple):
+    """What the moment tells of whoever serves: of one process, or of all workers together."""
+
+    in_flight: int = 0
+    connections: int = 0
+    entries: int = 0
+    certificate_expiry: float | None = None
+    log_dropped: int = 0
+
+
+class Keeper:
+    """``take`` makes all who serve take a policy, ``turn`` a switch; both are whole before they return."""
+
+    def __init__(
+        self,
+        path: Path,
+        environ: Mapping[str, str],
+        take: Callable[[Loaded], Awaitable[None]],
+        turn: Callable[[Switch], Awaitable[None]],
+        workers: int | None = None,
+    ) -> None:
+        self._path = path
+        self._environ = environ
+        self._workers = workers
+        self._take = take
+        self._turn = turn
+        self.loaded = self._read()
+        self._seen = look(self.loaded.watched)
+        self._switch_file = SwitchFile(Path(self.loaded.policy.state_directory))
+        self.switch = Switch()
+        self._reloaded = True
+        self._refused: tuple[Fault, ...] = ()
+        self._reloaded_at = time.time()
+        self.changing = asyncio.Lock()
+        """Held while a policy is taken; a start holds it too, so that a reload asked for meanwhile comes after it."""
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _read(self) -> Loaded:
+        return read_policy(self._path, self._environ, workers=self._workers)
+
+    def open(self) -> None:
+        """Read the switch as it was last turned; raises ``StartError`` where it could not be kept."""
+        self._switch_file.prepare()
+        self.switch = self._switch_file.read()
+
+    def start(self) -> None:
+        """Watch the files from now on, and tell what is sound and still worth a look."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._watch()), loop.create_task(self._retry())]
+        for warning in self.loaded.warnings:
+            _log.warning("%s", warning)
+
+    def close(self) -> None:
+        """Watch no more."""
+        for task in self._tasks:
+            task.cancel()
+
+    # -- the policy
+
+    async def reload(self) -> str:
+        """Read the policy anew and take it whole, or not at all. Gives its SHA-256.
+
+        Raises:
+            PolicyError: the former policy stays in force.
+        """
+        async with self.changing:
+            try:
+                # In a thread: reading takes milliseconds, and requests go on meanwhile.
+                loaded = await asyncio.to_thread(self._read)
+                self._check_fixed(loaded.policy)
+                await self._take(loaded)
+            except Exception as error:
+                self._reloaded = False
+                faults = self._faults(error)
+                for fault in faults if faults != self._refused else ():
+                    _log.error("policy not taken: %s", fault)
+                self._refused = faults
+                raise PolicyError(faults) from None
+            self.loaded = loaded
+            self._reloaded = True
+            self._refused = ()
+            self._reloaded_at = time.time()
+            _log.info("policy taken", extra={"facts": {"sha256": loaded.sha256}})
+        return loaded.sha256
+
+    async def try_to_reload(self) -> None:
+        """Reload; a policy that is refused has been told in the log, and the former one stays."""
+        with contextlib.suppress(PolicyError):
+            await self.reload()
+
+    def _faults(self, error: Exception) -> tuple[Fault, ...]:
+        if isinstance(error, PolicyError):
+            return error.faults
+        # SECURITY: the text of an error that is not ours may quote what was read.
+        why = str(error) if isinstance(error, StartError) else f"reading what it names failed: {type(error).__name__}"
+        return (Fault(str(self._path), 0, 0, "", why),)
+
+    def _check_fixed(self, policy: Policy) -> None:
+        now = self.loaded.policy
+        changed = [name for name in _FIXED if getattr(policy, name) != getattr(now, name)]
+        if changed:
+            raise PolicyError(
+                tuple(
+                    Fault(str(self._path), 0, 0, name, "cannot change while the gate runs: restart it to take this policy")
+                    for name in changed
+                )
+            )
+
+    async def _watch(self) -> None:
+        await watch(lambda: self.loaded.watched, self.try_to_reload, self._seen)
+
+    async def _retry(self) -> None:
+        """A refused policy may name a file that is still to come: a mounted secret can be a minute behind its policy."""
+        while True:
+            await asyncio.sleep(_RETRY_SECONDS)
+            if not self._reloaded:
+                try:
+                    await self.try_to_reload()
+                except Exception:  # the next try may go better
+                    _log.exception("a policy could not be read")
+
+    # -- the switch
+
+    async def turn(self, stance: Stance | None, route: str | None) -> None:
+        """Turn the switch: at once, and kept over a restart. ``None`` gives control back to the policy.
+
+        Raises:
+            KeyError: no such route.
+            OSError: it is turned, but could not be kept.
+        """
+        if route is not None and route not in self.stances():
+            raise KeyError(route)
+        self.switch = self.switch.turned(stance, route)
+        await self._turn(self.switch)
+        _log.warning("switch turned", extra={"facts": {"mode": str(stance or "policy"), "route": route or "all"}})
+        # Last: in an emergency the switch must turn, even where a full disk forgets it at the next restart.
+        self._switch_file.write(self.switch)
+
+    def stances(self) -> dict[str, Stance]:
+        """What counts for each route at this moment."""
+        policy = self.loaded.policy
+        return {route.name: stance_of(self.switch.of(route.name), route.mode, policy.mode) for route in policy.routes}
+
+    # -- what it tells
+
+    def controls(self) -> Controls:
+        """What an operator can do and see."""
+        return Controls(switch=lambda: self.switch, turn=self.turn, stances=self.stances, reload=self.reload)
+
+    def facts(self, load: Load) -> Facts:
+        """Everything that only the moment of a scrape can tell."""
+        return Facts(
+            in_flight=load.in_flight,
+            connections=load.connections,
+            entries=load.entries,
+            stances={name: _word(stance) for name, stance in self.stances().items()},
+            switch=self.switch.engaged,
+            policy=self.loaded.sha256,
+            reloaded=self._reloaded,
+            reloaded_at=self._reloaded_at,
+            certificate_expiry=load.certificate_expiry,
+            insecure=sum(route.insecure for route in self.loaded.policy.routes),
+            version=__version__,
+            python=platform.python_version(),
+            log_dropped=load.log_dropped,
+        )
+
+
+def _word(stance: Stance) -> str:
+    return "share" if stance.mode is Mode.ENFORCE and stance.share < 100 else stance.mode.value
