@@ -27,6 +27,7 @@ from proxy.policy.reader import Loaded
 from proxy.policy.values import Endpoint
 from proxy.store.base import Store
 from proxy.store.opening import open_store
+from proxy.upstream.again import SecondTry
 from proxy.upstream.pool import Pool
 from proxy.verdict import RuleName
 
@@ -153,7 +154,7 @@ class Engine:
             authorities = Path(settings.ca_file).read_bytes() if settings.ca_file else b""
             far = (settings, policy.limits.answer_buffer, authorities)
             if far not in pools:
-                pools[far] = self._pools.get(far) or Pool(settings, policy.limits.answer_buffer)
+                pools[far] = self._pools.get(far) or self._pool(settings, policy.limits.answer_buffer)
             towards[route.name] = pools[far]
 
         def forward(permit: Permit) -> Awaitable[Reply]:
@@ -163,6 +164,11 @@ class Engine:
         bounds = Bounds(limits.header_bytes, limits.header_count, limits.uri_bytes, policy.trusted_proxies, routes.managed)
         heads = HeadReader(bounds)
         return Serving(routes, heads, policy.trusted_proxies, forward, {route.name: _answers(route) for route in policy.routes})
+
+    def _pool(self, settings: UpstreamSettings, answer_buffer: int) -> Pool:
+        if settings.retry == "never":
+            return Pool(settings, answer_buffer)
+        return SecondTry(settings, answer_buffer, self._metrics.resent)
 
     # -- what it tells
 
@@ -178,7 +184,13 @@ class Engine:
             entries=self._store.entries(),
             certificate_expiry=self._certificate_expiry,
             log_dropped=self._sink.dropped,
+            silent=self._silent(),
         )
+
+    def _silent(self) -> tuple[str, ...]:
+        policy = self._loaded.policy
+        refusing = {settings for (settings, _, _), pool in self._pools.items() if pool.refusing}
+        return tuple(route.name for route in policy.routes if _upstream_of(route, policy) in refusing)
 
     async def unready(self) -> str:
         """Why no request should be sent here; empty when it should."""

@@ -52,8 +52,12 @@ class StoreError(HookgateError):
 
 
 class UpstreamError(HookgateError):
-    """The bot gave no usable answer; ``reason`` says which way it failed."""
+    """The bot gave no usable answer; ``reason`` says which way it failed, ``retry_after`` in how many seconds to come again.
 
-    def __init__(self, reason: Reason) -> None:
+    Without a number the sender's own pace is right: most try again at once, which is what a broken connection deserves.
+    """
+
+    def __init__(self, reason: Reason, retry_after: int = 0) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.retry_after = retry_after

@@ -40,6 +40,8 @@ class Load(NamedTuple):
     entries: int = 0
     certificate_expiry: float | None = None
     log_dropped: int = 0
+    silent: tuple[str, ...] = ()
+    """Routes whose bot is left alone for a while, because it keeps silent."""
 
 
 class Keeper:
@@ -197,6 +199,7 @@ class Keeper:
             version=__version__,
             python=platform.python_version(),
             log_dropped=load.log_dropped,
+            silent=load.silent,
         )
 
 

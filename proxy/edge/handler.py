@@ -158,7 +158,7 @@ class Handler:
         except UpstreamError as error:
             # SECURITY: the claim goes before the answer: the sender resends at once, and must not meet its own claim.
             await gate.settle(permit.reserved, delivered=False)
-            self._refuse(line, story, refusal_of(Fail(error.reason)))
+            self._refuse(line, story, refusal_of(Fail(error.reason, retry_after=error.retry_after)))
             return
         except BaseException:
             await gate.settle(permit.reserved, delivered=False)

@@ -95,6 +95,8 @@ class Facts(NamedTuple):
     version: str
     python: str
     log_dropped: int
+    silent: tuple[str, ...] = ()
+    """Routes whose bot is left alone for a while, because it keeps silent."""
 
 
 class Metrics(Collector):
@@ -154,6 +156,10 @@ class Metrics(Collector):
             series.ambiguous += 1
         if exchange.quarantined:
             series.quarantined += 1
+
+    def resent(self, route: str) -> None:
+        """Count a request that was sent again because a kept connection broke: the bot may have seen the first."""
+        self._series[route].ambiguous += 1
 
     def store_failed(self, operation: str) -> None:
         """Count a store operation that failed."""
@@ -253,6 +259,12 @@ def _gauges(facts: Facts) -> Iterator[Metric]:
         for word in STANCES:
             modes.add_metric([route, word], float(word == stance))
     yield modes
+    breakers = GaugeMetricFamily(
+        "hookgate_upstream_breaker_open", "1 while requests are answered 502 without asking the silent bot.", labels=["route"]
+    )
+    for route in facts.stances:
+        breakers.add_metric([route], float(route in facts.silent))
+    yield breakers
     yield gauge("hookgate_switch_engaged", "1 while the switch overrides the policy.", float(facts.switch))
     info = GaugeMetricFamily("hookgate_policy_info", "The policy in force.", labels=["sha256"])
     info.add_metric([facts.policy], 1)

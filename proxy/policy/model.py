@@ -94,15 +94,32 @@ class StoreSettings(Settings):
     )
 
 
+class BreakerSettings(Settings):
+    """When a bot that keeps silent is left alone for a while."""
+
+    failures: Annotated[
+        int, Field(ge=0, le=1_000_000, description="in a row: no connection, or no byte of an answer in time; 0 for never")
+    ] = 10
+    open: Annotated[Duration, Field(description="so long requests are answered 502 at once; then one tries again")] = 2.0
+
+
 class UpstreamSettings(Settings):
     """The bot."""
 
     url: Annotated[TargetValue, Field(description="http://HOST:PORT, https://HOST:PORT or unix:/PATH")]
     timeout: Annotated[Duration, Field(description="from the first byte sent to the last byte received")] = 30.0
     connect_timeout: Annotated[Duration, Field(description="to open a connection")] = 5.0
+    first_byte_timeout: Annotated[
+        Duration | None, Field(description="from the first byte sent to the first byte received; absent: as long as timeout")
+    ] = None
     idle: Annotated[Duration, Field(description="how long an unused connection is kept; below the bot's own keep-alive")] = 4.0
     connections: Annotated[int, Field(ge=1, le=10_000, description="open connections at most, per worker")] = 100
     queue: Annotated[int, Field(ge=0, le=100_000, description="requests that may wait for a connection")] = 1000
+    retry: Annotated[
+        Literal["never", "stale-connection"],
+        Field(description="stale-connection: once more, marked, where a kept connection broke before any byte of an answer"),
+    ] = "never"
+    breaker: BreakerSettings = BreakerSettings()
     ca_file: Annotated[str | None, Field(description="PEM file: authorities that vouch for the bot's certificate")] = None
     pins: Annotated[tuple[str, ...], Field(description="accepted keys of the bot: sha256/BASE64 of the SPKI")] = ()
 

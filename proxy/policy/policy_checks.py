@@ -118,9 +118,13 @@ def _limits(policy: Policy) -> Complaints:
 
 
 def _upstream(upstream: UpstreamSettings, at: Path, policy: Policy) -> Complaints:
-    for name in ("timeout", "connect_timeout", "idle"):
+    for name in ("timeout", "connect_timeout", "first_byte_timeout", "idle"):
         if getattr(upstream, name) == 0:
             yield Complaint((*at, name), "must be above zero")
+    if upstream.breaker.open == 0:
+        yield Complaint((*at, "breaker", "open"), "must be above zero; failures: 0 is a breaker that never opens")
+    if upstream.first_byte_timeout is not None and upstream.first_byte_timeout > upstream.timeout:
+        yield Complaint((*at, "first_byte_timeout"), "is above timeout, which holds for the whole answer")
     if not upstream.url.tls and (upstream.ca_file or upstream.pins):
         yield Complaint((*at, "url"), "ca_file and pins need https://")
     yield from _pins(upstream.pins, (*at, "pins"))

@@ -29,6 +29,7 @@ def route_complaints(route: Route, at: Path, policy: Policy, *, whole: bool) -> 
         yield from _signature_parts(route, rules)
         yield from _timestamp_signed(route, rules)
         yield from _replay(route, rules)
+        yield from _second_try(route, at, policy)
         yield from _transport(route, rules, policy)
         yield from _client_unknown(route, rules, policy)
         if route.upstream is None and policy.upstream is None:
@@ -166,6 +167,18 @@ def _replay(route: Route, rules: Path) -> Complaints:
         yield Complaint((*at, "window"), f"is shorter than the {seconds} for which a timestamp holds", grave=False)
     if replay.window <= 0:
         yield Complaint((*at, "window"), "must be above zero")
+
+
+def _second_try(route: Route, at: Path, policy: Policy) -> Complaints:
+    """What may be sent twice must be known as one, and a policy that drops what is in doubt cannot send it again."""
+    upstream, replay = route.upstream or policy.upstream, route.rules.replay
+    if upstream is None or upstream.retry == "never":
+        return
+    where = (*at, "upstream", "retry") if route.upstream is not None else at
+    if replay is None or replay.mode is Mode.OFF:
+        yield Complaint(where, "retry: stale-connection needs a replay rule: give one, or an upstream with retry: never")
+    elif replay.in_doubt == "drop":
+        yield Complaint(where, "retry: stale-connection sends what the bot may have seen, and in_doubt: drop forbids that")
 
 
 def _transport(route: Route, rules: Path, policy: Policy) -> Complaints:

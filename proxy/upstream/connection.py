@@ -34,10 +34,13 @@ class _NoFlow(BaseProtocol):
 
 
 class Connection(asyncio.Protocol):
-    """``done`` is called once a request, with whether the connection can serve another. It is the ``Rest`` of a long reply."""
+    """``done`` is called after each reply, with whether the connection can serve another; ``broken`` when there will be no other,
+    with whether a request was left without a byte of an answer. It is the ``Rest`` of a long reply.
+    """
 
     __slots__ = (
         "_body",
+        "_broken",
         "_buffer",
         "_done",
         "_flow",
@@ -62,11 +65,18 @@ class Connection(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, answer_buffer: int, done: Callable[["Connection", bool], None]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        answer_buffer: int,
+        done: Callable[["Connection", bool], None],
+        broken: Callable[["Connection", bool], None],
+    ) -> None:
         self._loop = loop
         self._flow = _NoFlow(loop)
         self._buffer = answer_buffer
         self._done = done
+        self._broken = broken
         self._waiter: Wakeup[Reply] | None = None
         self._parser: HttpResponseParser | None = None
         self._spare: HttpResponseParser | None = None
@@ -122,7 +132,7 @@ class Connection(asyncio.Protocol):
         """The end of a reply that is delimited by the connection, or a reply that broke off."""
         if self._parser is not None:
             if self._message is None:
-                self._fail(Reason.UPSTREAM_UNREACHABLE if not self._head_bytes else Reason.UPSTREAM_PROTOCOL)
+                self._fail(Reason.UPSTREAM_PROTOCOL if self.begun else Reason.UPSTREAM_UNREACHABLE)
                 return False
             try:
                 self._parser.feed_eof()
@@ -135,10 +145,9 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A reset. Nothing is sent again: the bot may have seen the request."""
         if self._parser is not None:
-            unseen = self._message is None and not self._head_bytes
-            self._fail(Reason.UPSTREAM_UNREACHABLE if unseen else Reason.UPSTREAM_PROTOCOL)
+            self._fail(Reason.UPSTREAM_PROTOCOL if self.begun else Reason.UPSTREAM_UNREACHABLE)
         else:
-            self._done(self, False)
+            self._broken(self, False)
 
     def pause_writing(self) -> None:
         """Nothing to hold back: a request is one write."""
@@ -147,6 +156,11 @@ class Connection(asyncio.Protocol):
         """Nothing was held back."""
 
     # -- the pool's side
+
+    @property
+    def begun(self) -> bool:
+        """The first byte of the answer has come."""
+        return self._message is not None or bool(self._head_bytes)
 
     def stale(self, now: float) -> bool:
         """Too long idle, closed, or with bytes (an end of file, too) that nobody asked for."""
@@ -279,10 +293,11 @@ class Connection(asyncio.Protocol):
     def _fail(self, reason: Reason) -> None:
         waiter, sink = self._waiter, self._sink
         started = self._parser is not None
+        unanswered = started and not self.begun and reason is not Reason.UPSTREAM_PROTOCOL
         self._reset()
         self.transport.abort()
         if started:
-            self._done(self, False)
+            self._broken(self, unanswered)
         if waiter is not None and not waiter.settled:
             waiter.set_exception(UpstreamError(reason))
         if sink is not None:

@@ -1,6 +1,11 @@
-"""Connections to one bot: the last used first, a cap, a bounded queue, deadlines by one sweeper. A request is sent once."""
+"""Connections to one bot: the last used first, a cap, a bounded queue, deadlines by one sweeper. A request is sent once.
+
+A bot that keeps silent is left alone for a while (see ``breaker.py``). An open breaker costs the usual way nothing: there is no
+idle connection then, and who has to open one asks the breaker first.
+"""
 
 import asyncio
+import logging
 import ssl
 import time
 from collections import deque
@@ -11,13 +16,18 @@ from proxy.errors import UpstreamError
 from proxy.messages import Reply
 from proxy.pipeline.gate import Permit
 from proxy.policy.model import UpstreamSettings
+from proxy.upstream.breaker import Breaker
 from proxy.upstream.connection import Connection
 from proxy.upstream.tls import upstream_context, verify_pins
 from proxy.upstream.wire import request_bytes
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
 
+_log = logging.getLogger("hookgate.upstream")
+
 _SWEEP_SECONDS: Final = 0.25
+_UNREACHED_SECONDS: Final = 1
+"""A sender whose request could not even be sent need not slow down: it costs the bot nothing, and is there when that is back."""
 
 
 class Pool:
@@ -28,6 +38,10 @@ class Pool:
         self._settings = settings
         self._buffer = answer_buffer
         self._tls: ssl.SSLContext | None = upstream_context(settings) if settings.url.tls else None
+        self._first_byte = settings.timeout if settings.first_byte_timeout is None else settings.first_byte_timeout
+        self._late: dict[Connection, float] = {}
+        """Answers that have begun in time, and until when they have to end."""
+        self._breaker = Breaker(settings.breaker.failures, settings.breaker.open)
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._opening = 0
@@ -39,26 +53,34 @@ class Pool:
         self._sweeper: asyncio.TimerHandle | None = None
         self._keep_sweeping()
 
+    @property
+    def refusing(self) -> bool:
+        """The bot is being left alone."""
+        return self._breaker.open
+
     def forward(self, permit: Permit) -> Awaitable[Reply]:
         """Send a permitted request and give the bot's reply.
 
         Awaiting raises ``UpstreamError``: unreachable, too slow, not HTTP, or no room to wait.
         """
         now = time.monotonic()
-        deadline = now + self._settings.timeout
-        if self._sweeper is None:  # closed by a reload, and used once more by a request that began before it
-            self._keep_sweeping()
+        if self._sweeper is None:
+            self._wake()
         connection = None if self._promised else self._reuse(now)
         if connection is None:
-            return self._connect_and_send(permit, deadline)
+            return self._connect_and_send(permit, now)
+        self._busy.add(connection)
+        deadline = now + self._first_byte
+        return connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
+
+    def _send(self, connection: Connection, permit: Permit, deadline: float) -> Wakeup[Reply]:
         self._busy.add(connection)
         return connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
 
-    async def _connect_and_send(self, permit: Permit, deadline: float) -> Reply:
-        connection = await self._connect(deadline)
-        self._busy.add(connection)
-        deadline = time.monotonic() + self._settings.timeout  # it counts from the first byte sent
-        return await connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
+    async def _connect_and_send(self, permit: Permit, now: float) -> Reply:
+        deadline = now + self._settings.timeout
+        connection = await self._turn(deadline) or await self._connect(deadline)
+        return await self._send(connection, permit, time.monotonic() + self._first_byte)  # it counts from the first byte sent
 
     async def reachable(self, seconds: float) -> bool:
         """Whether the bot accepts a connection."""
@@ -87,8 +109,12 @@ class Pool:
             connection.transport.abort()
         return None
 
-    async def _connect(self, deadline: float) -> Connection:
+    async def _turn(self, deadline: float) -> Connection | None:
+        """Wait for a place: a connection that has become free, or ``None`` where one may be opened."""
         settings = self._settings
+        wait = self._breaker.wait(time.monotonic())
+        if wait:
+            raise UpstreamError(Reason.UPSTREAM_UNREACHABLE, wait)
         waited = False
         while len(self._busy) + self._opening + self._promised >= settings.connections:
             turn: Wakeup[None] = Wakeup(self._loop)
@@ -104,10 +130,13 @@ class Pool:
             connection = self._reuse(time.monotonic())
             if connection is not None:
                 return connection
+        return None
+
+    async def _connect(self, deadline: float) -> Connection:
         opened: Wakeup[Connection] = Wakeup(self._loop)
         self._opening += 1
         # A Task of its own: opening may need asyncio's time-outs, and journeys are no Tasks.
-        task = self._loop.create_task(self._open_for(opened, min(settings.connect_timeout, deadline - time.monotonic())))
+        task = self._loop.create_task(self._open_for(opened, min(self._settings.connect_timeout, deadline - time.monotonic())))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await opened
@@ -128,8 +157,9 @@ class Pool:
     def _opened(self, opened: Wakeup[Connection], connection: Connection | None, reason: Reason) -> None:
         self._opening -= 1
         if connection is None or connection.transport.is_closing():  # a bot may accept and close at once
+            self._silence()
             self._next_in_line()
-            opened.set_exception(UpstreamError(reason))
+            opened.set_exception(UpstreamError(reason, 0 if reason is Reason.UPSTREAM_TIMEOUT else _UNREACHED_SECONDS))
         else:
             opened.set_result(connection)
 
@@ -137,7 +167,7 @@ class Pool:
         target = self._settings.url
 
         def make() -> Connection:
-            return Connection(self._loop, self._buffer, self._done)
+            return Connection(self._loop, self._buffer, self._done, self._broken)
 
         if target.path:
             _, connection = await self._loop.create_unix_connection(make, target.path)
@@ -160,17 +190,43 @@ class Pool:
 
     def _done(self, connection: Connection, reusable: bool) -> None:
         self._busy.discard(connection)
+        if self._breaker.failures:
+            self._heard()
         if reusable and not self._closing:
             self._idle.append(connection)
-        else:
-            if connection in self._idle:
-                self._idle.remove(connection)
-            if connection.transport.get_write_buffer_size():
-                # It answered before it had read everything, and may never read the rest: closing would wait for that.
-                connection.transport.abort()
-            elif not connection.transport.is_closing():
-                connection.transport.close()
+        elif connection.transport.get_write_buffer_size():
+            # It answered before it had read everything, and may never read the rest: closing would wait for that.
+            connection.transport.abort()
+        elif not connection.transport.is_closing():
+            connection.transport.close()
         self._next_in_line()
+
+    def _broken(self, connection: Connection, unanswered: bool) -> None:
+        self._busy.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        connection.transport.abort()
+        if unanswered:
+            self._silence()
+        self._next_in_line()
+
+    def _heard(self) -> None:
+        if self._breaker.open:
+            _log.info("the bot answers again", extra={"facts": {"upstream": str(self._settings.url)}})
+        self._breaker.answered()
+
+    def _silence(self) -> None:
+        """The bot kept silent. When that was once too often, who waits need not wait longer, and nothing idle is used again."""
+        if not self._breaker.failed(time.monotonic()):
+            return
+        _log.warning("the bot keeps silent and is left alone for a while", extra={"facts": {"upstream": str(self._settings.url)}})
+        for connection in self._idle:
+            connection.transport.abort()
+        self._idle.clear()
+        while self._queue:
+            _, turn = self._queue.popleft()
+            # Later: whoever is woken may come back here at once.
+            self._loop.call_soon(turn.set_exception, UpstreamError(Reason.UPSTREAM_UNREACHABLE, _UNREACHED_SECONDS))
 
     def _next_in_line(self) -> None:
         if self._queue:
@@ -180,8 +236,10 @@ class Pool:
 
     def _sweep(self) -> None:
         now = time.monotonic()
+        if self._late:
+            self._late = {one: until for one, until in self._late.items() if one.deadline == until}
         for connection in [one for one in self._busy if one.deadline and one.deadline <= now]:
-            connection.expire()
+            self._expire(connection)
         while self._queue and self._queue[0][0] <= now:
             _, turn = self._queue.popleft()
             turn.set_exception(UpstreamError(Reason.OVERLOADED))
@@ -190,6 +248,20 @@ class Pool:
             connection.transport.abort()
         self._sweeper = None
         if not self._closing or self._busy or self._opening or self._queue:
+            self._keep_sweeping()
+
+    def _expire(self, connection: Connection) -> None:
+        """Too late, unless it was the first byte's deadline and that byte has come."""
+        more = self._settings.timeout - self._first_byte
+        if more and connection.begun and connection not in self._late:
+            connection.deadline += more
+            self._late[connection] = connection.deadline
+        else:
+            connection.expire()
+
+    def _wake(self) -> None:
+        """Closed by a reload, and used once more by a request that began before it."""
+        if self._sweeper is None:
             self._keep_sweeping()
 
     def _keep_sweeping(self) -> None:
