@@ -42,6 +42,7 @@ def register(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     parser.add_argument("--body", required=True, metavar="FILE", help="file with the body; - for stdin")
     parser.add_argument("--output", choices=("http", "curl", "headers"), default="http", help=_OUTPUTS)
     parser.add_argument("--header", type=_field, action="append", default=[], metavar="'NAME: VALUE'", help="a field to add")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="a private key (PEM), where the policy holds the public one")
     parser.add_argument(
         "--at", type=moment, metavar="UNIX_TIME", help="when it is sent: for timestamps and secrets (default: now)"
     )
@@ -71,9 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _refuse("--output curl needs a body that stands in a file: curl reads its secrets from standard input")
     try:
         body = sys.stdin.buffer.read() if arguments.body == "-" else Path(arguments.body).read_bytes()
+        key = arguments.key.read_bytes() if arguments.key else None
     except OSError as error:
-        return _refuse(f"{arguments.body} cannot be read: {(error.strerror or 'unknown reason').lower()}")
-    made = genuine(route, loaded.secrets[route.name], body, host=_host(policy, route), at=at, given=arguments.header)
+        return _refuse(f"{error.filename} cannot be read: {(error.strerror or 'unknown reason').lower()}")
+    secrets = loaded.secrets[route.name]
+    made = genuine(route, secrets, body, host=_host(policy, route), at=at, given=arguments.header, key=key)
     for note in made.notes:
         sys.stderr.write(f"hookgate: {note}\n")
     match arguments.output:

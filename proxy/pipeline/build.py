@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 from proxy.messages import Request
 from proxy.pipeline.gate import Gate, Plan
 from proxy.pipeline.modes import Switch, milder, stance_of
-from proxy.policy.model import HmacSignature, Policy, Route, SchemaRule, TokenSignature
+from proxy.pipeline.schemes import body_rule, head_rule, read_of, timestamp_of
+from proxy.policy.model import Policy, Route, SchemaRule
 from proxy.policy.paths import networks_of
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.base import BodyRule, HeadRule
 from proxy.rules.content import Content
 from proxy.rules.ip import Ip
-from proxy.rules.keys import Read, reader
+from proxy.rules.keys import reader
 from proxy.rules.rate import Rate
 from proxy.rules.replay import Replay
 from proxy.rules.schema import Schema, validator
-from proxy.rules.signature import Hmac, Token
 from proxy.rules.size import DeclaredSize, Size
 from proxy.rules.timestamp import Timestamp
 from proxy.rules.transport import Transport
@@ -55,9 +55,9 @@ def build(
         settings = route.rules.replay
         if settings is None:
             return None
-        otherwise = _read(route, settings.otherwise) if settings.otherwise else None
-        per = _read(route, settings.per) if settings.per else None
-        read = _read(route, settings.key)
+        otherwise = read_of(route.rules.signature, settings.otherwise) if settings.otherwise else None
+        per = read_of(route.rules.signature, settings.per) if settings.per else None
+        read = read_of(route.rules.signature, settings.key)
         return Replay(settings, read, route.name, store, store_failed, otherwise=otherwise, per=per)
 
     gates = {}
@@ -118,8 +118,9 @@ def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...]) -> list[tup
         table.append((Rate(rules.rate), rules.rate.mode))
     if rules.size is not None:
         table.append((DeclaredSize(rules.size), rules.size.mode))
-    if isinstance(rules.signature, TokenSignature):
-        table.append((Token(rules.signature, secrets), rules.signature.mode))
+    token = head_rule(rules.signature, secrets)
+    if rules.signature is not None and token is not None:
+        table.append((token, rules.signature.mode))
     return table
 
 
@@ -133,10 +134,11 @@ def _desk(
         desk.append((Size(rules.size), rules.size.mode))
     if rules.content is not None:
         desk.append((Content(rules.content), rules.content.mode))
-    if isinstance(rules.signature, HmacSignature):
-        desk.append((Hmac(rules.signature, secrets, _values(route, rules.signature)), rules.signature.mode))
+    proof = body_rule(route, rules.signature, secrets) if rules.signature is not None else None
+    if rules.signature is not None and proof is not None:
+        desk.append((proof, rules.signature.mode))
     if rules.timestamp is not None:
-        desk.append((Timestamp(rules.timestamp, _timestamp(route)), rules.timestamp.mode))
+        desk.append((Timestamp(rules.timestamp, timestamp_of(route)), rules.timestamp.mode))
     shape: list[tuple[BodyRule, Mode]] = []
     if rules.json_schema is not None:
         shape.append((_schema(route, rules.json_schema, schemas), rules.json_schema.mode))
@@ -145,48 +147,18 @@ def _desk(
 
 def _schema(route: Route, settings: SchemaRule, schemas: Mapping[str, Any]) -> Schema:
     whole = validator(schemas[settings.file]) if settings.file else None
-    by = _read(route, settings.by) if settings.by else None
+    by = read_of(route.rules.signature, settings.by) if settings.by else None
     return Schema(settings, whole, by, {value.encode(): validator(schemas[file]) for value, file in settings.files.items()})
 
 
-def _values(route: Route, settings: HmacSignature) -> dict[str, Read]:
-    values: dict[str, Read] = {}
-    if route.rules.timestamp is not None:
-        values["timestamp"] = _timestamp(route)
-    if settings.id is not None:
-        values["id"] = _read(route, settings.id)
-    if route.public_url is not None:
-        url = route.public_url.encode()
-        values["url"] = lambda request: url
-    return values
-
-
-def _timestamp(route: Route) -> Read:
-    settings = route.rules.timestamp
-    assert settings is not None  # noqa: S101 - callers asked
-    return _read(route, settings.source or Selector(SelectorKind.HEADER, settings.header or ""))
-
-
-def _read(route: Route, selector: Selector) -> Read:
-    signature = route.rules.signature
-    if isinstance(signature, HmacSignature):
-        return reader(selector, signature.items, signature.header.lower().encode())
-    return reader(selector)
-
-
 def _relied_on(route: Route) -> set[bytes]:
-    names = set()
     rules = route.rules
-    if rules.signature is not None:
-        names.add(rules.signature.header)
+    names = set(rules.signature.header_names()) if rules.signature is not None else set()
     if rules.timestamp is not None and rules.timestamp.header:
         names.add(rules.timestamp.header)
     selectors = [rules.timestamp and rules.timestamp.source]
     if rules.replay is not None:
         selectors += [rules.replay.key, rules.replay.otherwise, rules.replay.per]
-    if isinstance(rules.signature, HmacSignature):
-        selectors.append(rules.signature.id)
-        names.update(part.argument for part in rules.signature.template.parts if part.place == "header")
     names.update(one.argument for one in selectors if one and one.kind is SelectorKind.HEADER)
     return {name.lower().encode() for name in names}
 

@@ -14,8 +14,7 @@ from pydantic_core import ErrorDetails
 from proxy.errors import Fault
 from proxy.policy.document import Document, Mark, Path
 from proxy.policy.model import Policy
-
-SCHEMES = ("token", "hmac")
+from proxy.policy.signatures import SCHEMES
 
 _PATTERNS = {
     "id": "must be letters, digits, '.', '_' or '-', 63 at most, such as 2026-11",
@@ -34,7 +33,7 @@ _KINDS = {
     "model_attributes_type": "must be a mapping of keys",
     "dict_type": "must be a mapping of keys",
     "too_short": "needs at least one entry",
-    "union_tag_not_found": f"needs its scheme: {' or '.join(SCHEMES)}",
+    "union_tag_not_found": "needs its scheme, such as token or hmac",
     "int_from_float": "must be a whole number",
     "missing": "is missing",
 }
@@ -136,7 +135,7 @@ def _message(detail: ErrorDetails, path: Path, value: object) -> str:
         quotes = _quotes(value, path) if "'" in context["expected"] else ""
         return f"must be {context['expected']}{quotes}"
     if kind == "union_tag_invalid":
-        return f"must have one of the schemes {', '.join(SCHEMES)}{nearest(str(context.get('tag')), SCHEMES)}"
+        return f"is no scheme{nearest(str(context.get('tag')), SCHEMES) or '; the schemes are ' + ', '.join(SCHEMES)}"
     bound = _bound(kind, context)
     if bound:
         return bound

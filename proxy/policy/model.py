@@ -6,14 +6,16 @@ A rule gets its own settings and nothing else.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from proxy.networks import NetworkSet
+from proxy.policy.references import SecretSource, SecretsValue
+from proxy.policy.settings import RuleSettings, Settings
+from proxy.policy.signatures import Signature
 from proxy.policy.values import (
     Duration,
     Endpoint,
     EndpointValue,
-    Instant,
     NetworksValue,
     RateValue,
     SelectorValue,
@@ -21,36 +23,8 @@ from proxy.policy.values import (
     Stance,
     StanceValue,
     TargetValue,
-    TemplateValue,
 )
 from proxy.verdict import Mode
-
-
-class Settings(BaseModel):
-    """Frozen, strict about types, and deaf to unknown keys only by refusing them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=False, hide_input_in_errors=True)
-
-
-class SecretReference(Settings):
-    """One secret that is tried for a route, named by its id; the value lives in the environment or a file."""
-
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", description="its name in metrics, logs and commands")]
-    from_env: Annotated[str | None, Field(description="name of the environment variable that holds it")] = None
-    from_file: Annotated[str | None, Field(description="file that holds it; one newline at the end is not part of it")] = None
-    value: Annotated[
-        str | None, Field(repr=False, description="the secret itself: demo and tests, with allow_inline_secrets: true")
-    ] = None
-    not_before: Annotated[Instant | None, Field(description="not accepted before this moment")] = None
-    not_after: Annotated[Instant | None, Field(description="not accepted from this moment on")] = None
-    allow_weak: Annotated[bool, Field(description="accept fewer than 16 bytes, where the provider dictates it")] = False
-
-
-class SecretSource(Settings):
-    """Where a secret that is not a route's comes from (a token of the admin address, say)."""
-
-    from_env: Annotated[str | None, Field(description="name of the environment variable that holds it")] = None
-    from_file: Annotated[str | None, Field(description="file that holds it; one newline at the end is not part of it")] = None
 
 
 class ListenTls(Settings):
@@ -154,23 +128,6 @@ class Log(Settings):
     level: Annotated[Literal["debug", "info", "warning", "error"], Field(description="the least that is written")] = "info"
 
 
-class AnswerSettings(Settings):
-    """How a rule's refusal is answered, where the usual status does not fit."""
-
-    status: Annotated[int | None, Field(ge=400, le=599, description="never 410")] = None
-    retry_after: Annotated[int | None, Field(ge=1, le=3600, description="seconds")] = None
-    acknowledge: Annotated[bool, Field(description="200 with an empty body: the sender stops, the update is quarantined")] = False
-
-
-class RuleSettings(Settings):
-    """What every rule takes."""
-
-    mode: Annotated[Mode, Field(strict=False, description="enforce | report | off; the milder of this and the route's wins")] = (
-        Mode.ENFORCE
-    )
-    answer: AnswerSettings = AnswerSettings()
-
-
 class TransportRule(RuleSettings):
     """How the request came: TLS, client certificate."""
 
@@ -214,54 +171,15 @@ class ContentRule(RuleSettings):
     encodings: Annotated[tuple[str, ...], Field(description="content codings; identity stands for none")] = ()
 
 
-class TokenSignature(RuleSettings):
-    """The plain secret in a header: it proves the sender, not the body."""
-
-    scheme: Annotated[Literal["token"], Field(description="the plain secret in a header")]
-    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$", description="where the token stands")]
-    prefix: Annotated[str, Field(description="text before the token, as in 'Bearer '")] = ""
-    when_missing: Annotated[
-        Literal["refuse", "pass"], Field(description="pass: a missing header is neutral, a wrong one is refused")
-    ] = "refuse"
-
-
-class ListSyntax(Settings):
-    """A header that holds several items, some of them signatures."""
-
-    separator: Annotated[str, Field(min_length=1, max_length=2, description="between items")]
-    pair: Annotated[str, Field(min_length=1, max_length=1, description="between an item's name and its value")]
-    key: Annotated[str, Field(description="name of the items that are signatures; all others are no candidates")]
-
-
-class HmacSignature(RuleSettings):
-    """An HMAC (RFC 2104) over a template of the request's bytes."""
-
-    scheme: Annotated[Literal["hmac"], Field(description="an HMAC over a template")]
-    header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$", description="where the signature stands")]
-    algorithm: Annotated[Literal["sha1", "sha256", "sha384", "sha512"], Field(description="the HMAC's hash")] = "sha256"
-    prefix: Annotated[str, Field(description="text before each signature, as in 'sha256='")] = ""
-    encoding: Annotated[
-        Literal["hex", "hex-any-case", "base64", "base64url"],
-        Field(description="how the signature is written; hex is lower case, as every sender documents it"),
-    ] = "hex"
-    items: Annotated[ListSyntax | None, Field(alias="list", description="the header is a list")] = None
-    template: Annotated[TemplateValue, Field(description='what is signed, such as "{timestamp}.{body}"')]
-    key: Annotated[Literal["utf8", "base64", "hex", "whsec"], Field(description="how the secret's text becomes the key")] = "utf8"
-    id: Annotated[SelectorValue | None, Field(description="what {id} stands for")] = None
-    when_missing: Annotated[
-        Literal["refuse", "pass"], Field(description="pass: a missing header is neutral, a wrong one is refused")
-    ] = "refuse"
-
-
-Signature = Annotated[TokenSignature | HmacSignature, Field(discriminator="scheme")]
-
-
 class TimestampRule(RuleSettings):
     """How fresh. A timestamp that is not among the signed bytes proves nothing."""
 
     header: Annotated[str | None, Field(pattern="^[A-Za-z0-9-]+$", description="short for source: header:NAME")] = None
     source: Annotated[SelectorValue | None, Field(description="where it stands: header:NAME, list:NAME, json:/POINTER")] = None
     unit: Annotated[Literal["s", "ms", "rfc3339"], Field(description="unix seconds, unix milliseconds, or RFC 3339 text")] = "s"
+    when_missing: Annotated[
+        Literal["refuse", "pass"], Field(description="pass: for senders that stamp only some of their requests")
+    ] = "refuse"
     tolerance: Annotated[Duration, Field(description="how old")] = 300.0
     future: Annotated[Duration, Field(description="how far ahead of our clock")] = 300.0
 
@@ -301,7 +219,7 @@ class SchemaRule(RuleSettings):
 
     file: Annotated[str | None, Field(description="JSON Schema file, or builtin:NAME for a shipped one")] = None
     by: Annotated[SelectorValue | None, Field(description="the value that chooses among files: json:/type")] = None
-    files: Annotated[dict[str, str], Field(description="one schema file for each value; others pass")] = {}
+    files: Annotated[dict[str, str], Field(default_factory=dict, description="one schema file for each value; others pass")]
 
 
 class Rules(Settings):
@@ -329,7 +247,7 @@ class Route(Settings):
     ] = ("POST",)
     query: Annotated[Literal["refuse", "pass"], Field(description="whether a query string may follow the path")] = "refuse"
     provider: Annotated[str, Field(description="a preset: what is not given here comes from it")] = "generic"
-    secrets: Annotated[tuple[SecretReference, ...], Field(description="all that are active are tried")] = ()
+    secrets: Annotated[SecretsValue, Field(description="all that are active are tried")] = ()
     public_url: Annotated[
         str | None,
         Field(repr=False, pattern=r"^https?://[^/]", description="as registered with the provider, for senders that sign it"),
@@ -346,7 +264,10 @@ class Route(Settings):
     event: Annotated[
         tuple[str, ...], Field(description="update_type in logs: header:NAME, json:/POINTER, or the JSON keys that name a type")
     ] = ()
-    answers: Annotated[dict[str, int], Field(description="the bot's statuses that this sender must not see, as in 3xx: 503")] = {}
+    answers: Annotated[
+        dict[str, int],
+        Field(default_factory=dict, description="the bot's statuses that this sender must not see, as in 3xx: 503"),
+    ]
     rules: Rules = Rules()
 
 

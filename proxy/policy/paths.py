@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.networks import NetworkSet, parse_network
-from proxy.policy.model import Admin, IpRule, Listen, ListenTls, Policy, Route, Rules, SchemaRule, SecretSource, UpstreamSettings
+from proxy.policy.model import Admin, IpRule, Listen, ListenTls, Policy, Route, Rules, SchemaRule, UpstreamSettings
 from proxy.policy.presets import PRESETS, preset
+from proxy.policy.references import SecretReference, SecretSource
 from proxy.policy.values import Endpoint, Target
 
 BUILTIN = "builtin:"
@@ -38,7 +39,7 @@ def watched(policy: Policy, file: Path) -> tuple[Path, ...]:
     upstreams = (policy.upstream, *(route.upstream for route in policy.routes))
     named += [upstream.ca_file or "" for upstream in upstreams if upstream]
     for route in policy.routes:
-        named += [secret.from_file or "" for secret in route.secrets]
+        named += [one.from_file or "" for secret in route.secrets for one in (secret, *secret.values.values())]
         rule = route.rules.json_schema
         named += [name for name in schema_names(rule) if not name.startswith(BUILTIN)] if rule else []
     return tuple(Path(name) for name in dict.fromkeys(named) if name)
@@ -116,10 +117,16 @@ class _Beside:
         )
 
     def route(self, route: Route) -> Route:
-        secrets = tuple(secret.model_copy(update={"from_file": self.optional(secret.from_file)}) for secret in route.secrets)
+        secrets = tuple(map(self.secret, route.secrets))
         return route.model_copy(
             update={"upstream": self.upstream(route.upstream), "secrets": secrets, "rules": self.rules(route.rules)}
         )
+
+    def secret(self, secret: SecretReference) -> SecretReference:
+        values = {
+            name: value.model_copy(update={"from_file": self.optional(value.from_file)}) for name, value in secret.values.items()
+        }
+        return secret.model_copy(update={"from_file": self.optional(secret.from_file), "values": values})
 
     def rules(self, rules: Rules) -> Rules:
         return rules.model_copy(update={"ip": _spelled_networks(rules.ip), "json_schema": self.schema(rules.json_schema)})

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pydantic import Field
 
 from proxy.policy.document import Plain, parse
-from proxy.policy.model import Settings
+from proxy.policy.settings import Settings
 
 _FOLDER = files("proxy.policy") / "presets"
 

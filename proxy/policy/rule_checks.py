@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from proxy.networks import parse_network
 from proxy.policy.document import Path
 from proxy.policy.faults import Complaint, nearest
-from proxy.policy.model import HmacSignature, Policy, Route, RuleSettings, Signature, TimestampRule
+from proxy.policy.model import Policy, Route, TimestampRule
 from proxy.policy.presets import PRESETS, preset
-from proxy.policy.values import Selector, SelectorKind, Template
+from proxy.policy.settings import RuleSettings
+from proxy.policy.signatures import AnySignature, HashSignature, Placed, Signature, TemplateSignature, TokenSignature
+from proxy.policy.values import Selector, SelectorKind
 from proxy.verdict import Mode
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
@@ -70,13 +72,41 @@ def _authenticity(route: Route, at: Path) -> Complaints:
 
 def _signature_parts(route: Route, rules: Path) -> Complaints:
     signature = route.rules.signature
-    for path, selector in _selectors(route, rules):
-        if selector.kind is SelectorKind.LIST and not (isinstance(signature, HmacSignature) and signature.items):
-            yield Complaint(path, "list:NAME needs signature.list, which says how the header is split")
-    if not isinstance(signature, HmacSignature):
+    if signature is None:
         return
-    at = (*rules, "signature", "template")
-    places = {part.place for part in signature.template.parts}
+    ways = _ways(signature, (*rules, "signature"))
+    lists = any(isinstance(way, TemplateSignature) and way.items for _, way in ways)
+    for path, selector in _selectors(route, rules):
+        if selector.kind is SelectorKind.LIST and not lists:
+            yield Complaint(path, "list:NAME needs signature.list, which says how the header is split")
+    for at, way in ways:
+        if isinstance(way, Placed):
+            yield from _stand(way, at)
+        if isinstance(way, TemplateSignature):
+            yield from _template(route, way, (*at, "template"))
+    if not signature.covers_body and not isinstance(signature, TokenSignature):
+        at = (*rules, "signature", "template") if isinstance(signature, TemplateSignature) else (*rules, "signature")
+        yield Complaint(at, "{body} is not signed: a holder of one genuine request can change the body", grave=False)
+
+
+def _ways(signature: Signature, at: Path) -> list[tuple[Path, Signature]]:
+    """The schemes that it consists of, each with its place."""
+    if isinstance(signature, AnySignature):
+        return [((*at, "of", index, "signature"), one.signature) for index, one in enumerate(signature.of)]
+    return [(at, signature)]
+
+
+def _stand(signature: Placed, at: Path) -> Complaints:
+    if (signature.header is None) == (signature.source is None):
+        yield Complaint(at, "needs exactly one of header and source: where the signature stands")
+    if signature.source is not None and signature.source.kind in {SelectorKind.BODY, SelectorKind.LIST}:
+        yield Complaint((*at, "source"), "a signature stands in a header, the query, the JSON, a form or basic credentials")
+    if isinstance(signature, TemplateSignature) and signature.items and signature.header is None:
+        yield Complaint((*at, "list"), "a list stands in a header: give header")
+
+
+def _template(route: Route, signature: TemplateSignature, at: Path) -> Complaints:
+    places = signature.places
     if "timestamp" in places and route.rules.timestamp is None:
         yield Complaint(at, "{timestamp} needs a timestamp rule, which says where it stands")
     if "id" in places and signature.id is None:
@@ -85,24 +115,33 @@ def _signature_parts(route: Route, rules: Path) -> Complaints:
         yield Complaint(at, "{url} needs the route's public_url, as it was registered with the sender")
     if "list" in places and signature.items is None:
         yield Complaint(at, "{list:NAME} needs signature.list, which says how the header is split")
-    if "body" not in places:
-        yield Complaint(at, "{body} is not signed: a holder of one genuine request can change the body", grave=False)
-    yield from _template_places(signature.template, at)
+    if isinstance(signature, HashSignature) and "secret" not in places:
+        yield Complaint(at, "a plain hash without {secret} in its template proves nothing: everybody can make it")
+    yield from _template_places(signature, at)
 
 
-def _template_places(template: Template, at: Path) -> Complaints:
-    for part in template.parts:
-        if part.argument:
+def _template_places(signature: TemplateSignature, at: Path) -> Complaints:
+    for part in signature.template.parts:
+        if not part.argument:
+            continue
+        written = f"{{{part.place}:{part.argument}}}"
+        if part.place == "secret":
+            if part.argument not in signature.value_names():
+                yield Complaint(at, f"{written}: signature.values names no such value")
+        elif part.place == "url":
+            if part.argument != "decoded":
+                yield Complaint(at, f"{written}: a URL is {{url}} as registered, or {{url:decoded}}")
+        else:
             try:
                 Selector.parse(f"{part.place}:{part.argument}")
             except ValueError as error:
-                yield Complaint(at, f"{{{part.place}:{part.argument}}}: {error}")
+                yield Complaint(at, f"{written}: {error}")
 
 
 def _selectors(route: Route, rules: Path) -> Iterator[tuple[Path, Selector]]:
     found = route.rules
-    if isinstance(found.signature, HmacSignature) and found.signature.id is not None:
-        yield (*rules, "signature", "id"), found.signature.id
+    if found.signature is not None:
+        yield from (((*rules, "signature", name), selector) for name, selector in found.signature.selectors())
     if found.timestamp is not None and found.timestamp.source is not None:
         yield (*rules, "timestamp", "source"), found.timestamp.source
     if found.replay is not None:
@@ -111,22 +150,6 @@ def _selectors(route: Route, rules: Path) -> Iterator[tuple[Path, Selector]]:
         yield from (((*rules, "replay", name), selector) for name, selector in named.items() if selector)
     if found.json_schema is not None and found.json_schema.by is not None:
         yield (*rules, "schema", "by"), found.json_schema.by
-
-
-def _signs(signature: Signature | None, kind: SelectorKind, name: str) -> bool:
-    """Whether what stands at this place is among the signed bytes, or is a function of them."""
-    if not isinstance(signature, HmacSignature):
-        return False
-    places = {part.place for part in signature.template.parts}
-    if kind in {SelectorKind.JSON, SelectorKind.FORM, SelectorKind.BODY}:
-        return "body" in places or any(part.place == kind and part.argument == name for part in signature.template.parts)
-    if kind is SelectorKind.HEADER:
-        named = [part.argument.lower() for part in signature.template.parts if part.place == "header"]
-        same_id = "id" in places and signature.id == Selector(kind, name)
-        # A signature names its request only where it has one written form: no list to add to, no case, no padding to change.
-        sole = signature.items is None and signature.encoding in {"hex", "base64"} and name.lower() == signature.header.lower()
-        return same_id or sole or name.lower() in named
-    return kind is SelectorKind.LIST or bool(places & {"query", "url"})
 
 
 def _timestamp(rule: TimestampRule | None, rules: Path) -> Complaints:
@@ -144,8 +167,9 @@ def _timestamp_signed(route: Route, rules: Path) -> Complaints:
     if rule is None or (rule.header is None) == (rule.source is None):
         return
     source = rule.source or Selector(SelectorKind.HEADER, rule.header or "")
-    stamped = isinstance(signature, HmacSignature) and any(part.place == "timestamp" for part in signature.template.parts)
-    if not stamped and not _signs(signature, source.kind, source.argument):
+    ways = [way for _, way in _ways(signature, rules)] if signature is not None else []
+    stamped = any(isinstance(way, TemplateSignature) and "timestamp" in way.places for way in ways)
+    if not stamped and (signature is None or not signature.covers(source)):
         yield Complaint((*rules, "timestamp"), "the timestamp is not signed: who repeats a request can renew it", grave=False)
 
 
@@ -156,7 +180,7 @@ def _replay(route: Route, rules: Path) -> Complaints:
     at = (*rules, "replay")
     signature = route.rules.signature
     for name, key in (("key", replay.key), ("otherwise", replay.otherwise), ("per", replay.per)):
-        if key and isinstance(signature, HmacSignature) and not _signs(signature, key.kind, key.argument):
+        if key and signature is not None and not isinstance(signature, TokenSignature) and not signature.covers(key):
             what = "the key" if name != "per" else "what keeps equal keys apart"
             yield Complaint((*at, name), f"{what} is not signed: who repeats a request can give it a new one", grave=False)
     for name, second in (("otherwise", replay.otherwise), ("per", replay.per)):

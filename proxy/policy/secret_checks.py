@@ -5,11 +5,12 @@ from pathlib import Path as Folder
 
 from proxy.policy.document import Path
 from proxy.policy.faults import Complaint
-from proxy.policy.keys import EXPECTED, decode_key
-from proxy.policy.model import HmacSignature, Policy, Route, SecretReference, TokenSignature
+from proxy.policy.model import Policy, Route
 from proxy.policy.presets import PRESETS, SecretFacts, preset
+from proxy.policy.references import SecretReference
 from proxy.policy.rule_checks import signature_runs
 from proxy.policy.secrets import WEAK_BYTES, Secret, outside_alphabet, read_secret, weakness
+from proxy.policy.signatures import Signature, TokenSignature
 
 
 def read_secrets(
@@ -20,20 +21,77 @@ def read_secrets(
     found: list[Complaint] = []
     for index, reference in enumerate(route.secrets):
         path = (*at, "secrets", index)
-        if reference.value is not None and not inline:
-            message = "a secret in the policy itself needs allow_inline_secrets: true at the top (demo and tests)"
-            found.append(Complaint((*path, "value"), message))
+        if not inline:
+            found += _inline(reference, path)
         if None not in (reference.not_before, reference.not_after) and (reference.not_before or 0) >= (reference.not_after or 0):
             found.append(Complaint((*path, "not_after"), "must be later than not_before"))
-        try:
-            value, created = read_secret(reference, folder, environ)
-        except ValueError as error:
-            found.append(Complaint(path, f"secret {reference.id!r}: {error}"))
-            continue
-        found += _strength(value, reference, route, path)
-        times = {"not_before": reference.not_before, "not_after": reference.not_after}
-        secrets.append(Secret(reference.id, value, created=created, **times))
+        signature = route.rules.signature
+        several = bool(signature is not None and signature.value_names()) or bool(reference.values)
+        secret, trouble = (_several if several else _single)(reference, route, path, folder, environ)
+        found += trouble
+        secrets += [secret] if secret is not None else []
     return tuple(secrets), found
+
+
+Read = tuple[Secret | None, list[Complaint]]
+
+
+def _inline(reference: SecretReference, path: Path) -> Iterator[Complaint]:
+    message = "a secret in the policy itself needs allow_inline_secrets: true at the top (demo and tests)"
+    if reference.value is not None:
+        yield Complaint((*path, "value"), message)
+    for name, source in reference.values.items():
+        if source.value is not None:
+            yield Complaint((*path, "values", name, "value"), message)
+
+
+def _single(reference: SecretReference, route: Route, path: Path, folder: Folder, environ: Mapping[str, str]) -> Read:
+    try:
+        value, created = read_secret(reference, folder, environ)
+    except ValueError as error:
+        return None, [Complaint(path, f"secret {reference.id!r}: {error}")]
+    return _secret(reference, value, created), list(_strength(value, reference, route, path))
+
+
+def _secret(reference: SecretReference, value: bytes, created: float | None, values: Mapping[str, bytes] | None = None) -> Secret:
+    times = reference.not_before, reference.not_after
+    return Secret(reference.id, value, not_before=times[0], not_after=times[1], created=created, values=values)
+
+
+def _several(reference: SecretReference, route: Route, path: Path, folder: Folder, environ: Mapping[str, str]) -> Read:
+    """A secret of several named values; which ones, the scheme says."""
+    signature = route.rules.signature
+    who = f"secret {reference.id!r}"
+    if signature is None or not signature.value_names():
+        return None, [Complaint((*path, "values"), f"{who}: this scheme's secret is one value, not several")]
+    found = list(_names(reference, signature, who, path))
+    values, newest = {}, None
+    for name, source in reference.values.items():
+        try:
+            values[name], created = read_secret(source, folder, environ)
+        except ValueError as error:
+            found.append(Complaint((*path, "values", name), f"{who}, {name}: {error}"))
+            continue
+        newest = max(filter(None, (newest, created)), default=None)
+        trouble = weakness(values[name]) if name not in signature.OPEN_VALUES or not values[name].strip() else None
+        if trouble is None and name not in signature.OPEN_VALUES and len(values[name]) < WEAK_BYTES and not reference.allow_weak:
+            trouble = f"is shorter than {WEAK_BYTES} bytes; allow_weak: true where the provider dictates it"
+        if trouble:
+            found.append(Complaint((*path, "values", name), f"{who} of route {route.name!r}: {name} {trouble}"))
+    secret = _secret(reference, b"", newest, values)
+    fault = signature.values_fault(values) if not found else None
+    return secret, [*found, Complaint(path, f"{who} of route {route.name!r}: {fault}")] if fault else found
+
+
+def _names(reference: SecretReference, signature: Signature, who: str, path: Path) -> Iterator[Complaint]:
+    names = signature.value_names()
+    if reference.value is not None or reference.from_env is not None or reference.from_file is not None:
+        yield Complaint(path, f"{who} has several values, each with a source of its own: {', '.join(names)}")
+    for name in reference.values.keys() - set(names):
+        yield Complaint((*path, "values", name), f"{who}: no value is called {name!r}; they are {', '.join(names)}", at_key=True)
+    lacking = [name for name in names if name not in reference.values and name not in signature.OPTIONAL_VALUES]
+    if lacking:
+        yield Complaint(path, f"{who} lacks {', '.join(lacking)}, each by its own from_env or from_file")
 
 
 def secret_set_complaints(route: Route, at: Path, now: float, *, whole: bool) -> Iterator[Complaint]:
@@ -81,13 +139,11 @@ def _strength(value: bytes, reference: SecretReference, route: Route, at: Path) 
     if value != value.strip():
         yield Complaint(at, f"{who} begins or ends with white space", grave=False)
     signature = route.rules.signature
-    length = len(value)
-    if isinstance(signature, HmacSignature):
-        try:
-            length = len(decode_key(signature.key, value))
-        except ValueError:
-            yield Complaint(at, f"{who} is not {EXPECTED[signature.key]}, as signature.key: {signature.key} demands")
-            return
+    fault = signature.key_fault(value) if signature is not None else None
+    if fault:
+        yield Complaint(at, f"{who} {fault}")
+        return
+    length = signature.key_length(value) if signature is not None else len(value)
     shortest = facts.shortest if reference.allow_weak else max(WEAK_BYTES, facts.shortest)
     if length < shortest:
         remedy = "; allow_weak: true where the provider dictates it" if length >= facts.shortest else ""

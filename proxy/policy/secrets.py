@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn, SupportsIndex
 
-from proxy.policy.model import SecretReference, SecretSource
+from proxy.policy.references import SecretSource, SecretValue
 
 WEAK_BYTES = 16
 _MAX_BYTES = 64 * 1024
@@ -19,7 +19,7 @@ _MAX_BYTES = 64 * 1024
 class Secret:
     """One secret with its id and its time of validity (unix seconds). The bytes come out through ``reveal`` alone."""
 
-    __slots__ = ("__value", "created", "id", "not_after", "not_before")
+    __slots__ = ("__value", "__values", "created", "id", "not_after", "not_before", "revoked")
 
     def __init__(
         self,
@@ -29,21 +29,33 @@ class Secret:
         not_before: float | None = None,
         not_after: float | None = None,
         created: float | None = None,
+        values: Mapping[str, bytes] | None = None,
     ) -> None:
         self.id = id
         self.not_before = not_before
         self.not_after = not_after
+        self.revoked: float | None = None
+        """When an operator took it out of service; it is never accepted again."""
         self.created = created
         """When its file was last written; ``None`` for a secret that is not from a file."""
         self.__value = value
+        self.__values = dict(values or {})
 
-    def reveal(self) -> bytes:
-        """The secret itself. Compare it in constant time; never format it."""
-        return self.__value
+    def reveal(self, name: str = "") -> bytes:
+        """The secret itself, or one of its several values. Compare it in constant time; never format it.
+
+        Raises:
+            KeyError: it has no value of that name.
+        """
+        return self.__values[name] if name else self.__value
+
+    def has(self, name: str) -> bool:
+        """Whether it has a value of that name."""
+        return name in self.__values
 
     def active(self, now: float) -> bool:
         """Whether it is accepted at this moment (unix seconds): from ``not_before`` on, until just before ``not_after``."""
-        return (self.not_before is None or now >= self.not_before) and not self.expired(now)
+        return self.revoked is None and (self.not_before is None or now >= self.not_before) and not self.expired(now)
 
     def expired(self, now: float) -> bool:
         """Whether its time is over."""
@@ -58,19 +70,17 @@ class Secret:
         raise TypeError("a secret is neither copied nor pickled")
 
 
-def read_secret(
-    reference: SecretReference | SecretSource, folder: Path, environ: Mapping[str, str]
-) -> tuple[bytes, float | None]:
+def read_secret(reference: SecretSource, folder: Path, environ: Mapping[str, str]) -> tuple[bytes, float | None]:
     """A secret's bytes and, from a file, the time of its last change.
 
     Raises:
         ValueError: it cannot be had; the message says why and names its source, never its value.
     """
-    inline = reference.value if isinstance(reference, SecretReference) else None
+    inline = reference.value if isinstance(reference, SecretValue) else None
     given = [source for source in (reference.from_env, reference.from_file, inline) if source is not None]
     if len(given) != 1:
-        choice = "from_env, from_file" if isinstance(reference, SecretReference) else "from_env or from_file"
-        raise ValueError(f"needs exactly one of {choice}{' or value' if isinstance(reference, SecretReference) else ''}")
+        choice = "from_env, from_file" if isinstance(reference, SecretValue) else "from_env or from_file"
+        raise ValueError(f"needs exactly one of {choice}{' or value' if isinstance(reference, SecretValue) else ''}")
     if reference.from_env is not None:
         value = environ.get(reference.from_env)
         if value is None:

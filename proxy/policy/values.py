@@ -99,12 +99,14 @@ class SelectorKind(StrEnum):
     FORM = "form"
     LIST = "list"
     BODY = "body"
+    BASIC = "basic"
 
 
 class Selector(NamedTuple):
     """One named value inside a request, such as ``json:/update_id`` or ``header:X-GitHub-Delivery``.
 
-    ``list:t`` is the item ``t`` of the signature header's own list; ``body:sha256`` is the digest of the whole body.
+    ``list:t`` is the item ``t`` of the signature header's own list; ``body:sha256`` is the digest of the whole body;
+    ``basic:credentials`` is ``user:password`` and ``basic:password`` the second half of it (RFC 7617).
     """
 
     kind: SelectorKind
@@ -122,7 +124,8 @@ class Selector(NamedTuple):
                 selector._check()
                 return selector
         raise ValueError(
-            "must name a place in the request: header:NAME, json:/POINTER, query:NAME, form:NAME, list:NAME or body:sha256"
+            "must name a place in the request: header:NAME, json:/POINTER, query:NAME, form:NAME, list:NAME, body:sha256 "
+            "or basic:password"
         )
 
     def _check(self) -> None:
@@ -132,9 +135,31 @@ class Selector(NamedTuple):
             raise ValueError("a JSON pointer begins with /, as in json:/update_id (RFC 6901)")
         if self.kind is SelectorKind.BODY and self.argument != "sha256":
             raise ValueError("of the body only body:sha256 can be named")
+        if self.kind is SelectorKind.BASIC and self.argument not in {"credentials", "password"}:
+            raise ValueError("of basic authentication only basic:credentials and basic:password can be named")
 
     def __str__(self) -> str:
         return f"{self.kind.value}:{self.argument}"
+
+
+class Condition(NamedTuple):
+    """What must stand at a place of a request, such as ``query:hub.mode=subscribe``."""
+
+    selector: Selector
+    value: str
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """From ``kind:argument=value``; the value begins after the first ``=``."""
+        if isinstance(value, cls):
+            return value
+        place, mark, rest = value.partition("=") if isinstance(value, str) else ("", "", "")
+        if not mark:
+            raise ValueError("must be a place and what stands there: header:NAME=VALUE, query:NAME=VALUE or json:/POINTER=VALUE")
+        return cls(Selector.parse(place), rest)
+
+    def __str__(self) -> str:
+        return f"{self.selector}={self.value}"
 
 
 class Endpoint(NamedTuple):
@@ -211,7 +236,7 @@ def format_instant(seconds: float) -> str:
 
 
 _PLACES = ("body", "timestamp", "id", "method", "path", "query", "url", "secret")
-_NAMED_PLACES = ("header", "json", "query", "form", "list")
+_NAMED_PLACES = ("header", "json", "query", "form", "list", "secret", "url")
 
 
 class Part(NamedTuple):
@@ -246,7 +271,7 @@ class Template(NamedTuple):
             if (place in _NAMED_PLACES and argument) if colon else (place in _PLACES):
                 parts.append(Part(place, argument))
             else:
-                known = ", ".join(_PLACES) + ", " + ", ".join(f"{p}:NAME" for p in _NAMED_PLACES)
+                known = ", ".join((*_PLACES, *(f"{named}:NAME" for named in _NAMED_PLACES)))
                 raise ValueError(f"knows no place {piece}; the places are {known}")
         return cls(value, tuple(parts))
 
@@ -297,7 +322,13 @@ StanceValue = Annotated[
 SelectorValue = Annotated[
     Selector,
     PlainValidator(Selector.parse),
-    _written({**Text, "pattern": r"^(header|json|query|form|list|body):.+$"}),
+    _written({**Text, "pattern": r"^(header|json|query|form|list|body|basic):.+$"}),
+    _AS_TEXT,
+]
+ConditionValue = Annotated[
+    Condition,
+    PlainValidator(Condition.parse),
+    _written({**Text, "pattern": r"^(header|json|query|form|list|body|basic):[^=]+="}),
     _AS_TEXT,
 ]
 EndpointValue = Annotated[Endpoint, PlainValidator(Endpoint.parse), _written(Text), _AS_TEXT]

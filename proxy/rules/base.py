@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from proxy.messages import Head, Request
-from proxy.policy.model import RuleSettings
+from proxy.policy.settings import RuleSettings
 from proxy.verdict import Answer, RuleName, Verdict
 
 

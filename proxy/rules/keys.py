@@ -1,8 +1,11 @@
-"""Names one value inside a request: a header, a JSON pointer, a query or form field, an item of a list, the body's hash.
+"""Names one value inside a request: a header, a JSON pointer, a field of a query or form, an item of a list, basic credentials,
+the body's hash.
 
 A value that is repeated, absent, or of a kind without one written form is ``None``: no guess is made.
 """
 
+import base64
+import binascii
 import hashlib
 import json
 import re
@@ -11,7 +14,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from proxy.messages import Request
-from proxy.policy.model import ListSyntax
+from proxy.policy.signatures import ListSyntax
 from proxy.policy.values import Selector, SelectorKind
 
 Read = Callable[[Request], bytes | None]
@@ -34,6 +37,26 @@ def reader(selector: Selector, items: ListSyntax | None = None, list_header: byt
             return _item(list_header, items, argument.encode())
         case SelectorKind.BODY:
             return lambda request: hashlib.sha256(request.body).hexdigest().encode()
+        case SelectorKind.BASIC:
+            return _basic(whole=argument == "credentials")
+
+
+def _basic(*, whole: bool) -> Read:
+    """The credentials of basic authentication, as bytes (RFC 7617 section 2)."""
+    header = _header(b"authorization")
+
+    def read(request: Request) -> bytes | None:
+        given = header(request) or b""
+        if given[:6].lower() != b"basic ":
+            return None
+        try:
+            credentials = base64.b64decode(given[6:].strip(), validate=True)
+        except binascii.Error:
+            return None
+        _, colon, password = credentials.partition(b":")
+        return (credentials if whole else password) if colon else None
+
+    return read
 
 
 def _header(name: bytes) -> Read:
@@ -102,6 +125,17 @@ def at(document: object, tokens: tuple[str, ...]) -> object:
         else:
             return None
     return document
+
+
+def every(document: object, tokens: tuple[str, ...]) -> list[object]:
+    """All that the pointer points at, where ``*`` stands for each element of a list."""
+    found = [document]
+    for step in tokens:
+        if step == "*":
+            found = [inner for one in found if isinstance(one, list) for inner in one]
+        else:
+            found = [at(one, (step,)) for one in found]
+    return found
 
 
 def written(value: object) -> bytes | None:

@@ -5,13 +5,15 @@ Comparing is always ``hmac.compare_digest`` on bytes: on text it raises for anyt
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from proxy.messages import Request
-from proxy.policy.model import HmacSignature
+from proxy.policy.secrets import Secret
+from proxy.policy.signatures import TemplateSignature
 from proxy.policy.values import Part, Selector, SelectorKind
 from proxy.rules.keys import Read, reader
 
@@ -22,14 +24,16 @@ MOST_CANDIDATES: Final = 5
 Signed = Callable[[Request], bytes | None]
 
 
-def signed_bytes(template: tuple[Part, ...], values: dict[str, Read], items: HmacSignature, secret: bytes) -> Signed:
+def signed_bytes(
+    template: tuple[Part, ...], values: Mapping[str, Read], settings: TemplateSignature, secret: Secret | None = None
+) -> Signed:
     """The function that puts together what was signed; ``None`` when a part of it is absent.
 
     ``values`` holds what ``{timestamp}``, ``{id}``, ``{url}`` stand for; ``{secret}`` is the secret's text.
     """
     if [part.place for part in template] == ["body"]:
         return lambda request: request.body
-    reads = tuple(secret if part.place == "secret" else part.literal or _place(part, values, items) for part in template)
+    reads = tuple(_literal(part, secret) if part.place in {"", "secret"} else _place(part, values, settings) for part in template)
 
     def join(request: Request) -> bytes | None:
         pieces: list[bytes] = []
@@ -43,7 +47,13 @@ def signed_bytes(template: tuple[Part, ...], values: dict[str, Read], items: Hma
     return join
 
 
-def _place(part: Part, values: dict[str, Read], settings: HmacSignature) -> Read:
+def _literal(part: Part, secret: Secret | None) -> bytes:
+    if part.place == "secret":
+        return secret.reveal(part.argument) if secret is not None else b""
+    return part.literal
+
+
+def _place(part: Part, values: Mapping[str, Read], settings: TemplateSignature) -> Read:
     match part.place:
         case "body":
             return lambda request: request.body
@@ -53,10 +63,36 @@ def _place(part: Part, values: dict[str, Read], settings: HmacSignature) -> Read
             return lambda request: request.head.path
         case "query" if not part.argument:
             return lambda request: request.head.query or b""
+        case "url" if part.argument:
+            whole = values["url"]
+            return lambda request: _decoded(whole(request) or b"")
         case "timestamp" | "id" | "url":
             return values[part.place]
         case place:
-            return reader(Selector(SelectorKind(place), part.argument), settings.items, settings.header.lower().encode())
+            header = (settings.header or "").lower().encode()
+            return reader(Selector(SelectorKind(place), part.argument), settings.items, header)
+
+
+def signed_url(public_url: str) -> Read:
+    """The URL that the sender asked for: as it was registered, with the query that this request came with."""
+    whole = public_url.encode()
+    base = whole.partition(b"?")[0]
+
+    def read(request: Request) -> bytes:
+        query = request.head.query
+        return whole if query is None else base + b"?" + query
+
+    return read
+
+
+_ESCAPES: Final = re.compile(rb"%(3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
+
+
+def _decoded(url: bytes) -> bytes:
+    """The twelve escapes that HubSpot takes off before it signs, and no others
+    (https://developers.hubspot.com/docs/api/webhooks/validating-requests).
+    """
+    return _ESCAPES.sub(lambda found: bytes.fromhex(found[1].decode()), url)
 
 
 _SHAPES: Final = {
@@ -89,9 +125,33 @@ class Written:
 
     def write(self, digest: bytes) -> bytes:
         """The digest as the sender writes it."""
-        if self._encoding.startswith("hex"):
-            return binascii.hexlify(digest)
-        return base64.urlsafe_b64encode(digest) if self._encoding == "base64url" else base64.b64encode(digest)
+        return encoded(digest, self._encoding)
+
+
+def encoded(signature: bytes, encoding: str) -> bytes:
+    """A signature as it stands in a header."""
+    if encoding.startswith("hex"):
+        return binascii.hexlify(signature)
+    return base64.urlsafe_b64encode(signature) if encoding == "base64url" else base64.b64encode(signature)
+
+
+def decoded(candidate: bytes, encoding: str) -> bytes | None:
+    """The bytes of a signature as it stands in a header, or ``None`` where it is not written so."""
+    if _SHAPES[encoding].fullmatch(candidate) is None:
+        return None
+    try:
+        if encoding.startswith("hex"):
+            return binascii.unhexlify(candidate)
+        if encoding == "base64url":
+            return base64.urlsafe_b64decode(candidate + b"=" * (-len(candidate) % 4))
+        return base64.b64decode(candidate, validate=True)
+    except binascii.Error:
+        return None
+
+
+def plain_digest(key: bytes, message: bytes, algorithm: str) -> bytes:
+    """A hash of the message alone: its secret stands in it."""
+    return hashlib.new(algorithm, message).digest()
 
 
 def hmac_digest(key: bytes, message: bytes, algorithm: str) -> bytes:

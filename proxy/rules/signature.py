@@ -1,18 +1,20 @@
-"""The signature rule: a scheme and its secrets. Missing is not wrong, doubled is malformed, every active secret is tried.
+"""The plain token: it proves the sender and covers no byte of the request.
 
-The plain token stands in the head, so it is judged at the door, before a byte of the body is read.
+Where it stands in the head it is judged at the door, before a byte of the body is read. Missing is not wrong, doubled is
+malformed, every active secret is tried.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from proxy.messages import Head, Request
 from proxy.policy.keys import KeyForm, decode_key
-from proxy.policy.model import HmacSignature, TokenSignature
 from proxy.policy.secrets import Secret
+from proxy.policy.signatures import TokenSignature
+from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.base import answer_of
-from proxy.rules.keys import Read, pairs
-from proxy.rules.schemes import MOST_CANDIDATES, Written, hmac_digest, same, signed_bytes
+from proxy.rules.keys import every, pointer, reader, written
+from proxy.rules.schemes import same
 from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
 
 
@@ -27,19 +29,20 @@ class Keyed(NamedTuple):
         return f"Keyed({self.secret.id})"
 
 
-def _keyed(secrets: Sequence[Secret], form: KeyForm, prefix: bytes = b"") -> tuple[Keyed, ...]:
+def keyed(secrets: Sequence[Secret], form: KeyForm, prefix: bytes = b"") -> tuple[Keyed, ...]:
+    """The secrets in the form of a key, ``prefix`` before each."""
     return tuple(Keyed(secret, prefix + decode_key(form, secret.reveal()), Pass(secret.id)) for secret in secrets)
 
 
 class Token:
-    """The plain secret in a header. It covers no byte of the request."""
+    """The plain secret in a header."""
 
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: TokenSignature, secrets: Sequence[Secret]) -> None:
         answer = answer_of(settings)
-        self._header = settings.header.lower().encode()
-        self._keyed = _keyed(secrets, "utf8", settings.prefix.encode())
+        self._header = (settings.header or settings.stand.argument).lower().encode()
+        self._keyed = keyed(secrets, "utf8", settings.prefix.encode())
         self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
         self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
         self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
@@ -59,57 +62,71 @@ class Token:
         return verdict
 
 
-class Hmac:
-    """An HMAC over a template of the request's bytes. ``values`` holds what ``{timestamp}``, ``{id}`` and ``{url}`` stand for."""
+class PlacedToken:
+    """The plain secret in the query, basic credentials or a field of the body; in each element of a list, where the pointer says
+    so with ``*``. The first place that has one decides.
+    """
 
     name: Final = RuleName.SIGNATURE
 
-    def __init__(self, settings: HmacSignature, secrets: Sequence[Secret], values: Mapping[str, Read]) -> None:
+    def __init__(self, settings: TokenSignature, secrets: Sequence[Secret]) -> None:
         answer = answer_of(settings)
-        self._header = settings.header.lower().encode()
         self._prefix = settings.prefix.encode()
-        self._items = settings.items
-        self._key = settings.items.key.encode() if settings.items else b""
-        self._algorithm = settings.algorithm
-        self._written = Written(settings.algorithm, settings.encoding)
-        parts = settings.template.parts
-        self._signed = signed_bytes(parts, dict(values), settings, b"")
-        self._keyed = _keyed(secrets, settings.key)
-        # With {secret} among the signed bytes, each secret has a message of its own.
-        own = any(part.place == "secret" for part in parts)
-        self._own = {s.id: signed_bytes(parts, dict(values), settings, s.reveal()) for s in secrets} if own else None
+        places = [settings.stand, *([settings.otherwise] if settings.otherwise else [])]
+        self._places = tuple((one.kind is SelectorKind.HEADER, one.argument.lower().encode(), _all(one)) for one in places)
+        self._keyed = keyed(secrets, "utf8")
         self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
         self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
         self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
 
     def check(self, request: Request) -> Verdict:
-        """Any one of the header's candidates made with any one active secret is enough."""
-        head = request.head
-        given = head.named.get(self._header)
-        if not given:
-            return self._malformed if self._header in head.repeated else self._absent
-        candidates = self._candidates(given)
-        if not candidates or self._header in head.repeated:
-            return self._malformed
-        message = self._signed(request)
-        if message is None:
-            return self._malformed
+        """Every element must hold one and the same active secret."""
+        for index, (in_header, name, read) in enumerate(self._places):
+            if in_header and name in request.head.repeated:
+                return self._malformed
+            given = read(request)
+            if not given:
+                continue
+            if index == 0 and self._prefix:
+                if not all(one is not None and one.startswith(self._prefix) for one in given):
+                    continue
+                given = [one[len(self._prefix) :] for one in given if one is not None]
+            return self._judged(given, request.head.arrived)
+        return self._absent
+
+    def _judged(self, given: list[bytes | None], now: float) -> Verdict:
         verdict: Verdict = self._mismatch
         for keyed in self._keyed:
-            if not keyed.secret.active(head.arrived):
-                continue
-            if self._own is not None:
-                message = self._own[keyed.secret.id](request) or b""
-            expected = self._written.write(hmac_digest(keyed.key, message, self._algorithm))
-            for candidate in candidates:
-                # SECURITY: no early exit: all candidates are compared with all secrets.
-                if same(expected, candidate):
-                    verdict = keyed.matched
+            # SECURITY: no early exit, neither among the secrets nor among the elements.
+            right = [same(keyed.key, one or b"") for one in given]
+            if all(right) and keyed.secret.active(now):
+                verdict = keyed.matched
         return verdict
 
-    def _candidates(self, given: bytes) -> list[bytes]:
-        found = pairs(given, self._items, self._key) if self._items else [given]
-        if len(found) > MOST_CANDIDATES:
-            return []
-        normal = (self._written.normal(one.removeprefix(self._prefix)) for one in found if one.startswith(self._prefix))
-        return [one for one in normal if one is not None]
+
+ReadAll = Callable[[Request], list[bytes | None]]
+
+
+def _all(selector: Selector) -> ReadAll:
+    if selector.kind is SelectorKind.JSON and "*" in (tokens := pointer(selector.argument)):
+        return lambda request: [written(one) for one in every(request.document(), tokens)]
+    read = reader(selector)
+
+    def one(request: Request) -> list[bytes | None]:
+        found = read(request)
+        return [found] if found else []
+
+    return one
+
+
+class HeadToken:
+    """The same where the head shows it, so that it is judged at the door."""
+
+    name: Final = RuleName.SIGNATURE
+
+    def __init__(self, token: PlacedToken) -> None:
+        self._token = token
+
+    def check(self, head: Head) -> Verdict:
+        """Judges the head as a request without a body."""
+        return self._token.check(Request(head, b""))

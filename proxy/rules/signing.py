@@ -4,6 +4,7 @@ What is signed is read from the finished request by the very readers that judge 
 SECURITY: what comes out is a credential; its ``repr`` and every message here show none of it.
 """
 
+import base64
 import re
 import secrets as randomness
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,24 @@ import orjson
 from proxy.errors import HookgateError
 from proxy.messages import Field, Head, Request
 from proxy.networks import UNIX
-from proxy.policy.keys import decode_key
-from proxy.policy.model import ContentRule, HmacSignature, ListSyntax, Route, TimestampRule, TokenSignature
+from proxy.policy.model import ContentRule, Route, TimestampRule
 from proxy.policy.secrets import Secret
+from proxy.policy.signatures import (
+    AnySignature,
+    EcdsaSignature,
+    Ed25519Signature,
+    HashSignature,
+    HmacSignature,
+    ListSyntax,
+    Placed,
+    RsaSignature,
+    Signature,
+    TemplateSignature,
+    TokenSignature,
+)
 from proxy.policy.values import Part, Selector, SelectorKind
-from proxy.rules.keys import Read, reader
-from proxy.rules.schemes import Written, hmac_digest, signed_bytes
+from proxy.rules.keys import Read, at, pointer, reader
+from proxy.rules.schemes import encoded, hmac_digest, plain_digest, signed_bytes, signed_url
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")
@@ -48,45 +61,94 @@ class Genuine(NamedTuple):
         return b"\r\n".join([*lines, b"", b""]) + self.body
 
 
+class Draft:
+    """A request on its way to being signed: each part may still change."""
+
+    __slots__ = ("at", "body", "fields", "key", "method", "route", "secret", "target")
+
+    def __init__(self, route: Route, method: str, target: bytes, fields: list[Field], body: bytes, at: float) -> None:
+        self.route = route
+        self.method = method
+        self.target = target
+        self.fields = fields
+        self.body = body
+        self.at = at
+        """When it is sent, in unix seconds."""
+        self.secret: Secret
+        self.key: bytes | None = None
+        """A private key for schemes whose policy holds the public one alone."""
+
+    def request(self, extra: Sequence[Field] = ()) -> Request:
+        """The request as the rules would see it."""
+        return _request(self.method, self.target, [*self.fields, *extra], self.body)
+
+    def has(self, place: Selector) -> bool:
+        """Whether something stands there already."""
+        return bool(reader(place)(self.request()))
+
+    def put(self, place: Selector, value: bytes) -> None:
+        """Let the value stand at that place.
+
+        Raises:
+            HookgateError: the body is not such that it could.
+        """
+        match place.kind:
+            case SelectorKind.HEADER:
+                self.fields.append((place.argument.encode(), value))
+            case SelectorKind.BASIC:
+                pair = value if place.argument == "credentials" else b"hookgate:" + value
+                self.fields.append((b"Authorization", b"Basic " + base64.b64encode(pair)))
+            case SelectorKind.QUERY:
+                mark = b"&" if b"?" in self.target else b"?"
+                self.target += mark + f"{quote(place.argument)}={quote(value)}".encode()
+            case SelectorKind.FORM:
+                self.body += (b"&" if self.body else b"") + f"{quote(place.argument)}={quote(value)}".encode()
+            case SelectorKind.JSON:
+                self.body = _with(self.body, pointer(place.argument), value)
+            case kind:
+                raise HookgateError(f"a {kind.value}: cannot be written there")
+
+
 def genuine(
-    route: Route, secrets: Sequence[Secret], body: bytes, *, host: bytes, at: float, given: Sequence[Field] = ()
+    route: Route,
+    secrets: Sequence[Secret],
+    body: bytes,
+    *,
+    host: bytes,
+    at: float,
+    given: Sequence[Field] = (),
+    key: bytes | None = None,
 ) -> Genuine:
     """A request for ``route`` with its current secret, sent at ``at`` (unix seconds). ``given`` fields win over made ones.
 
-    Timestamps and ids are made where they stand in a header, the query or the signature's list; the body stays as it is.
+    Timestamps and ids are made where they stand in a header, the query or the signature's list. The body stays as it is, unless
+    the credential itself stands there. ``key`` is a private key (PEM), for schemes whose policy holds the public one alone.
 
     Raises:
         HookgateError: no secret is active then, or what is signed lacks a part, or a value cannot stand in a header.
     """
     made = _made(route, at)
-    content = route.rules.content
-    own = {
-        b"Host": host,
-        b"Content-Type": _content_type(content, body),
-        b"Content-Length": b"%d" % len(body),
-        **_coding(content),
-        **{name.encode(): value for (kind, name), value in made.items() if kind is SelectorKind.HEADER},
-    }
     names = {name.lower() for name, _ in given}
+    own = {b"Host": host, b"Content-Type": _content_type(route.rules.content, body), **_coding(route.rules.content)}
+    own |= {name.encode(): value for (kind, name), value in made.items() if kind is SelectorKind.HEADER}
     fields = [*((name, value) for name, value in own.items() if name.lower() not in names), *given]
-    query = "&".join(f"{quote(name)}={value.decode()}" for (kind, name), value in made.items() if kind is SelectorKind.QUERY)
+    query = (route.public_url or "").partition("?")[2] if route.query == "pass" else ""
     target = route.path.encode() + (b"?" + query.encode() if query else b"")
-    method = "POST" if "POST" in route.methods else route.methods[0]
+    draft = Draft(route, "POST" if "POST" in route.methods else route.methods[0], target, fields, body, at)
+    draft.key = key
+    for place, value in made.items():
+        if place.kind is SelectorKind.QUERY:
+            draft.put(place, value)
     signature = route.rules.signature
-    if signature is not None and signature.header.lower().encode() not in names:
-        secret = current(secrets, at)
-        header = signature.header.encode()
-        if isinstance(signature, TokenSignature):
-            value = signature.prefix.encode() + secret.reveal()
-        else:
-            items = _items(signature.items, made)
-            listed = [*fields, (header, items)] if items else fields
-            value = _signed(route, signature, secret, _request(method, target, listed, body), items)
-        fields.append((header, value))
-    for name, value in fields:
+    if signature is not None and not (isinstance(signature, Placed) and (signature.header or "").lower().encode() in names):
+        draft.secret = current(secrets, at)
+        _sign(draft, signature, made)
+    draft.fields.insert(1, (b"Content-Length", b"%d" % len(draft.body)))
+    for name, value in draft.fields:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise HookgateError(f"what should stand in the header {name.decode('ascii', 'replace')} cannot stand in one")
-    return Genuine(method, target, tuple(fields), body, tuple(_notes(route)))
+    notes = _notes(route, changed=draft.body != body)
+    return Genuine(draft.method, draft.target, tuple(draft.fields), draft.body, tuple(notes))
 
 
 def current(secrets: Sequence[Secret], at: float) -> Secret:
@@ -110,13 +172,13 @@ def _made(route: Route, at: float) -> Made:
     made: dict[Selector, bytes] = {}
     signature = rules.signature
     fresh = []
-    if isinstance(signature, HmacSignature):
+    if isinstance(signature, TemplateSignature):
         fresh = [Selector(SelectorKind.LIST, part.argument) for part in signature.template.parts if part.place == "list"]
         fresh += [signature.id] if signature.id else []
     if rules.replay is not None:
         fresh.append(rules.replay.key)
     for selector in fresh:
-        if signature is None or selector.argument.lower() != signature.header.lower():
+        if not isinstance(signature, Placed) or selector.argument.lower() != signature.stand.argument.lower():
             made.setdefault(_same(selector, made), randomness.token_hex(16).encode())
     if rules.timestamp is not None:
         stand = _stand(rules.timestamp)
@@ -168,25 +230,98 @@ def _items(syntax: ListSyntax | None, made: Made) -> bytes:
     return syntax.separator.encode().join(items)
 
 
-def _signed(route: Route, settings: HmacSignature, secret: Secret, request: Request, items: bytes) -> bytes:
-    values = _values(route, settings)
-    parts = settings.template.parts
-    message = signed_bytes(parts, values, settings, secret.reveal())(request)
-    if message is None:
-        lacking = [one for one in parts if signed_bytes((one,), values, settings, secret.reveal())(request) is None]
-        raise HookgateError(f"what is signed lacks {', '.join(map(_written, lacking))}: only a header can be given")
-    key = decode_key(settings.key, secret.reveal())
-    digest = hmac_digest(key, message, settings.algorithm)
-    value = settings.prefix.encode() + Written(settings.algorithm, settings.encoding).write(digest)
+def _sign(draft: Draft, signature: Signature, made: Made) -> None:
+    """Put the credential where its scheme wants it."""
+    match signature:
+        case TokenSignature():
+            draft.put(_concrete(draft, signature.stand), signature.prefix.encode() + draft.secret.reveal())
+        case TemplateSignature():
+            _sign_template(draft, signature, made)
+        case AnySignature():
+            way = signature.of[0]
+            for condition in way.when:
+                if not draft.has(condition.selector):
+                    draft.put(condition.selector, condition.value.encode())
+            _sign(draft, way.signature, made)
+        case other:
+            raise HookgateError(f"requests of the scheme {other.scheme} cannot be made here: only their sender can")
+
+
+def _sign_template(draft: Draft, settings: TemplateSignature, made: Made) -> None:
+    if not settings.covers_body:
+        for place, value in _lacking(draft, settings, made):
+            draft.put(place, value)
+    items = _items(settings.items, made)
+    listed = [(settings.stand.argument.encode(), items)] if items else []
+    message = _message(draft, settings, draft.request(listed))
+    value = settings.prefix.encode() + encoded(_signature(draft, settings, message), settings.encoding)
     syntax = settings.items
-    if syntax is None:
-        return value
-    return (items + syntax.separator.encode() if items else b"") + f"{syntax.key}{syntax.pair}".encode() + value
+    if syntax is not None:
+        value = (items + syntax.separator.encode() if items else b"") + f"{syntax.key}{syntax.pair}".encode() + value
+    draft.put(settings.stand, value)
 
 
-def _values(route: Route, settings: HmacSignature) -> dict[str, Read]:
-    header = settings.header.lower().encode()
-    values: dict[str, Read] = {"url": lambda request: (route.public_url or "").encode()}
+def _lacking(draft: Draft, settings: TemplateSignature, made: Made) -> list[tuple[Selector, bytes]]:
+    """What stands in the body beside the signature and is signed, where the body has none of it."""
+    rule = draft.route.rules.timestamp
+    stamped = {_stand(rule): _stamp(rule, draft.at)} if rule is not None else {}
+    places = [Selector(SelectorKind.JSON, part.argument) for part in settings.template.parts if part.place == "json"]
+    places += [place for place in stamped if place.kind is SelectorKind.JSON and "timestamp" in settings.places]
+    values = {**made, **stamped}
+    return [(one, values.get(one) or randomness.token_hex(16).encode()) for one in places if not draft.has(one)]
+
+
+def _message(draft: Draft, settings: TemplateSignature, request: Request) -> bytes:
+    values = _values(draft.route, settings)
+    parts = settings.template.parts
+    message = signed_bytes(parts, values, settings, draft.secret)(request)
+    if message is None:
+        lacking = [one for one in parts if signed_bytes((one,), values, settings, draft.secret)(request) is None]
+        raise HookgateError(f"what is signed lacks {', '.join(map(_written, lacking))}: only a header can be given")
+    return message
+
+
+def _signature(draft: Draft, settings: TemplateSignature, message: bytes) -> bytes:
+    match settings:
+        case HmacSignature():
+            return hmac_digest(settings.decoded_key(draft.secret.reveal()), message, settings.algorithm)
+        case HashSignature():
+            return plain_digest(b"", message, settings.algorithm)
+        case Ed25519Signature() | RsaSignature() | EcdsaSignature():
+            from proxy.rules.privatekey import signed
+
+            if draft.key is None:
+                raise HookgateError("the policy holds the public key alone: give its private key with --key FILE")
+            return signed(settings, draft.key, message)
+        case _:
+            raise HookgateError("requests of this scheme cannot be made here")
+
+
+def _concrete(draft: Draft, stand: Selector) -> Selector:
+    """The place without ``*``: the first element of each list."""
+    if stand.kind is not SelectorKind.JSON or "*" not in stand.argument:
+        return stand
+    return Selector(stand.kind, stand.argument.replace("/*", "/0"))
+
+
+def _with(body: bytes, tokens: tuple[str, ...], value: bytes) -> bytes:
+    """The JSON with the value at the pointer; objects on the way are made."""
+    try:
+        document = orjson.loads(body) if body.strip() else {}
+    except orjson.JSONDecodeError:
+        document = None
+    inner: object = document
+    for token in tokens[:-1]:
+        inner = inner.setdefault(token, {}) if isinstance(inner, dict) else at(inner, (token,))
+    if not isinstance(inner, dict):
+        raise HookgateError(f"the body must be JSON in which /{'/'.join(tokens)} can stand: the credential belongs there")
+    inner[tokens[-1]] = value.decode()
+    return orjson.dumps(document)
+
+
+def _values(route: Route, settings: TemplateSignature) -> dict[str, Read]:
+    header = settings.stand.argument.lower().encode()
+    values: dict[str, Read] = {"url": signed_url(route.public_url or "")}
     if route.rules.timestamp is not None:
         values["timestamp"] = reader(_stand(route.rules.timestamp), settings.items, header)
     if settings.id is not None:
@@ -225,12 +360,12 @@ def _request(method: str, target: bytes, fields: Sequence[Field], body: bytes) -
     return Request(head, body)
 
 
-def _notes(route: Route) -> list[str]:
+def _notes(route: Route, *, changed: bool) -> list[str]:
     rules = route.rules
-    notes = []
+    notes = ["the credential stands in the body, which was written anew for it"] if changed else []
     if rules.signature is None:
         notes.append(f"route {route.name} has no signature rule: this request proves nothing")
-    if rules.timestamp is not None and _stand(rules.timestamp).kind in {SelectorKind.JSON, SelectorKind.FORM}:
+    if not changed and rules.timestamp is not None and _stand(rules.timestamp).kind in {SelectorKind.JSON, SelectorKind.FORM}:
         notes.append(f"the timestamp stands in the body ({_stand(rules.timestamp)}), which was left as it is")
     if _coding(rules.content):
         notes.append("the route takes coded bodies alone: the body must be coded already, and was left as it is")

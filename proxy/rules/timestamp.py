@@ -25,7 +25,7 @@ class Timestamp:
         self._unit = settings.unit
         self._tolerance = settings.tolerance
         self._future = settings.future
-        self._missing = Fail(Reason.TIMESTAMP_MISSING, answer)
+        self._missing: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.TIMESTAMP_MISSING, answer)
         self._malformed = Fail(Reason.TIMESTAMP_MALFORMED, answer)
         self._expired = Fail(Reason.TIMESTAMP_EXPIRED, answer)
         self._ahead = Fail(Reason.TIMESTAMP_FUTURE, answer)

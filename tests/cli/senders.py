@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from proxy.policy.model import HmacSignature, Route, TokenSignature
+from proxy.policy.model import Route
+from proxy.policy.signatures import HmacSignature, TokenSignature
 from proxy.policy.presets import PRESETS
 from proxy.policy.reader import read_policy
 from proxy.policy.values import Selector, SelectorKind

@@ -19,6 +19,7 @@ import pytest
 from proxy.policy.model import Route
 from proxy.policy.presets import PRESETS
 from proxy.policy.secrets import Secret
+from proxy.policy.signatures import Placed
 from proxy.rules.signing import current, genuine
 from tests.cli import senders
 from tests.cli.inprocess import SECRET, hookgate, policy
@@ -100,9 +101,9 @@ def test_a_running_gate_takes_it(name: str, stage: Stage, tmp_path: Path) -> Non
 def _forged(raw: bytes, route: Route) -> bytes:
     """The same request with one of the last characters of its signature changed."""
     signature = route.rules.signature
-    assert signature is not None
+    assert isinstance(signature, Placed)
     header, _, body = raw.partition(b"\r\n\r\n")
-    pattern = rb"(?i)(\r\n" + signature.header.encode() + rb": [^\r]*?)([0-9A-Za-z])([0-9A-Za-z=]{0,2})(?=\r|$)"
+    pattern = rb"(?i)(\r\n" + signature.stand.argument.encode() + rb": [^\r]*?)([0-9A-Za-z])([0-9A-Za-z=]{0,2})(?=\r|$)"
     changed, count = re.subn(pattern, lambda found: found[1] + (b"0" if found[2] != b"0" else b"1") + found[3], header)
     assert count == 1
     assert changed != header

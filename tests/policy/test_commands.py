@@ -9,7 +9,7 @@ import pytest
 
 from proxy.cli import check, init, schema, secret
 from proxy.policy.keys import decode_key
-from proxy.policy.model import HmacSignature
+from proxy.policy.signatures import HmacSignature
 from proxy.policy.presets import PRESETS
 from proxy.policy.reader import read_policy
 

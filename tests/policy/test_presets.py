@@ -4,7 +4,8 @@ import pytest
 
 from proxy.networks import parse_network
 from proxy.policy.document import Plain
-from proxy.policy.model import HmacSignature, Route, TokenSignature
+from proxy.policy.model import Route
+from proxy.policy.signatures import HmacSignature, TokenSignature
 from proxy.policy.presets import PRESETS, preset, spelled_out
 from proxy.policy.values import Selector
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.policy.model import SecretReference, SecretSource
+from proxy.policy.references import SecretReference, SecretSource
 from proxy.policy.secrets import Secret, read_secret
 
 CANARY = b"CANARY-CANARY-CANARY"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from proxy.errors import PolicyError
-from proxy.policy.model import Route, TokenSignature
+from proxy.policy.model import Route
+from proxy.policy.signatures import TemplateSignature, TokenSignature
 from proxy.policy.presets import PRESETS, preset, spelled_out
 from proxy.policy.reader import read_policy
 from tests.pipeline.judging import NOW, request
@@ -40,9 +41,9 @@ async def test_one_bit(name: str, tmp_path: Path) -> None:
     vector = GENUINE[name]
     gate = await vector.gate(tmp_path)
     rules = plain(name).rules
-    assert rules.signature is not None
-    signed = {rules.signature.header.lower().encode()}
-    if not isinstance(rules.signature, TokenSignature):
+    assert isinstance(rules.signature, TokenSignature | TemplateSignature)
+    signed = {rules.signature.stand.argument.lower().encode()}
+    if isinstance(rules.signature, TemplateSignature):
         signed |= {rules.timestamp.header.lower().encode()} if rules.timestamp and rules.timestamp.header else set()
         signed |= {rules.signature.id.argument.lower().encode()} if rules.signature.id else set()
         for body in flipped(vector.body):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.messages import Field
-from proxy.policy.model import ListSyntax
+from proxy.policy.signatures import ListSyntax
 from proxy.policy.values import Selector
 from proxy.rules.keys import ambiguity, at, pointer, reader, written
 from proxy.verdict import Reason

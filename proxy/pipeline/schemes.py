@@ -1,0 +1,88 @@
+"""Settings of a signature + secrets → the rule that judges it: the one list of schemes.
+
+A scheme whose libraries are large is imported where a route has it, and nowhere else.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from proxy.policy.model import Route
+from proxy.policy.secrets import Secret
+from proxy.policy.signatures import (
+    AnySignature,
+    EcdsaSignature,
+    Ed25519Signature,
+    HashSignature,
+    HmacSignature,
+    RsaSignature,
+    Signature,
+    SignatureSettings,
+    TemplateSignature,
+    TokenSignature,
+)
+from proxy.policy.values import Selector, SelectorKind
+from proxy.rules.alternatives import Alternatives, Way, fitting
+from proxy.rules.base import BodyRule, HeadRule, answer_of
+from proxy.rules.keys import Read, reader
+from proxy.rules.schemes import signed_url
+from proxy.rules.signature import HeadToken, PlacedToken, Token
+from proxy.rules.templated import digests
+from proxy.verdict import PASS, Fail, Reason, Verdict
+
+
+def head_rule(settings: Signature | None, secrets: Sequence[Secret]) -> HeadRule | None:
+    """The rule for a credential that the head alone shows."""
+    if not isinstance(settings, TokenSignature) or not settings.in_head:
+        return None
+    if settings.otherwise is None and settings.stand.kind is SelectorKind.HEADER:
+        return Token(settings, secrets)
+    return HeadToken(PlacedToken(settings, secrets))
+
+
+def body_rule(route: Route, settings: Signature, secrets: Sequence[Secret]) -> BodyRule | None:
+    """The rule for a signature that needs the body; ``None`` for one that the head alone shows."""
+    if isinstance(settings, TokenSignature) and settings.in_head:
+        return None
+    return signature_rule(route, settings, secrets)
+
+
+def signature_rule(route: Route, settings: Signature, secrets: Sequence[Secret]) -> BodyRule:
+    """The rule of a scheme."""
+    match settings:
+        case TokenSignature():
+            return PlacedToken(settings, secrets)
+        case HmacSignature() | HashSignature():
+            return digests(settings, secrets, values_of(route, settings))
+        case Ed25519Signature() | RsaSignature() | EcdsaSignature():
+            from proxy.rules.publickey import public_keys
+
+            return public_keys(settings, secrets, values_of(route, settings))
+        case AnySignature():
+            ways = [Way(fitting(one.when), signature_rule(route, one.signature, secrets)) for one in settings.of]
+            absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer_of(settings))
+            return Alternatives(ways, absent)
+
+
+def values_of(route: Route, settings: TemplateSignature) -> Mapping[str, Read]:
+    """What ``{timestamp}``, ``{id}`` and ``{url}`` of a template stand for on this route."""
+    values: dict[str, Read] = {}
+    if route.rules.timestamp is not None:
+        values["timestamp"] = timestamp_of(route)
+    if settings.id is not None:
+        values["id"] = read_of(settings, settings.id)
+    if route.public_url is not None:
+        values["url"] = signed_url(route.public_url)
+    return values
+
+
+def timestamp_of(route: Route) -> Read:
+    """Where the route's timestamp stands."""
+    rule = route.rules.timestamp
+    assert rule is not None  # noqa: S101 - callers asked
+    return read_of(route.rules.signature, rule.source or Selector(SelectorKind.HEADER, rule.header or ""))
+
+
+def read_of(signature: SignatureSettings | None, selector: Selector) -> Read:
+    """The function that reads a place, where ``list:`` means the list of the route's signature."""
+    if isinstance(signature, TemplateSignature) and signature.items is not None:
+        return reader(selector, signature.items, (signature.header or "").lower().encode())
+    return reader(selector)

@@ -1,0 +1,104 @@
+"""The signature rule over a template of the request's bytes: an HMAC, a plain hash, or a public key's signature.
+
+Missing is not wrong, doubled is malformed, every active secret is tried with every signature of the header.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from proxy.messages import Request
+from proxy.policy.secrets import Secret
+from proxy.policy.signatures import HashSignature, HmacSignature, TemplateSignature
+from proxy.policy.values import SelectorKind
+from proxy.rules.base import answer_of
+from proxy.rules.keys import Read, pairs, reader
+from proxy.rules.schemes import MOST_CANDIDATES, Signed, Written, hmac_digest, plain_digest, same, signed_bytes
+from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+
+Proves = Callable[[bytes, Sequence[bytes]], bool]
+"""Whether one of the candidates signs the message."""
+Normal = Callable[[bytes], bytes | None]
+"""A candidate in the one form that can be compared, or ``None`` when it cannot be such a signature at all."""
+
+
+class Prover(NamedTuple):
+    """A secret ready for use."""
+
+    secret: Secret
+    proves: Proves
+    matched: Pass
+    own: Signed | None = None
+    """What this secret signs, where the secret itself is among the signed bytes."""
+
+    def __repr__(self) -> str:
+        return f"Prover({self.secret.id})"
+
+
+class Templated:
+    """``values`` holds what ``{timestamp}``, ``{id}`` and ``{url}`` stand for."""
+
+    name: Final = RuleName.SIGNATURE
+
+    def __init__(
+        self, settings: TemplateSignature, provers: Sequence[Prover], normal: Normal, values: Mapping[str, Read]
+    ) -> None:
+        answer = answer_of(settings)
+        stand = settings.stand
+        self._header = stand.argument.lower().encode() if stand.kind is SelectorKind.HEADER else b""
+        self._read = reader(stand)
+        self._prefix = settings.prefix.encode()
+        self._items = settings.items
+        self._key = settings.items.key.encode() if settings.items else b""
+        self._normal = normal
+        self._provers = tuple(provers)
+        self._signed = signed_bytes(settings.template.parts, values, settings)
+        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
+        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
+        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+
+    def check(self, request: Request) -> Verdict:
+        """Any one of the candidates made with any one active secret is enough."""
+        head = request.head
+        given = head.named.get(self._header) if self._header else self._read(request)
+        if not given:
+            return self._malformed if self._header in head.repeated else self._absent
+        candidates = self._candidates(given)
+        if not candidates or self._header in head.repeated:
+            return self._malformed
+        message = self._signed(request)
+        if message is None:
+            return self._malformed
+        verdict: Verdict = self._mismatch
+        for secret, proves, matched, own in self._provers:
+            # SECURITY: no early exit: all candidates are compared with all secrets.
+            if secret.active(head.arrived) and proves(message if own is None else own(request) or b"", candidates):
+                verdict = matched
+        return verdict
+
+    def _candidates(self, given: bytes) -> list[bytes]:
+        found = pairs(given, self._items, self._key) if self._items else [given]
+        if len(found) > MOST_CANDIDATES:
+            return []
+        normal = (self._normal(one.removeprefix(self._prefix)) for one in found if one.startswith(self._prefix))
+        return [one for one in normal if one is not None]
+
+
+def digests(settings: HmacSignature | HashSignature, secrets: Sequence[Secret], values: Mapping[str, Read]) -> Templated:
+    """The rule for an HMAC or a plain hash."""
+    written = Written(settings.algorithm, settings.encoding)
+    digest = hmac_digest if isinstance(settings, HmacSignature) else plain_digest
+    parts = settings.template.parts
+    # With {secret} among the signed bytes, each secret has a message of its own.
+    own = "secret" in settings.places
+
+    def prover(secret: Secret) -> Prover:
+        key = settings.decoded_key(secret.reveal()) if isinstance(settings, HmacSignature) else b""
+
+        def proves(message: bytes, candidates: Sequence[bytes]) -> bool:
+            expected = written.write(digest(key, message, settings.algorithm))
+            # SECURITY: no early exit among the candidates.
+            return any([same(expected, candidate) for candidate in candidates])
+
+        return Prover(secret, proves, Pass(secret.id), signed_bytes(parts, values, settings, secret) if own else None)
+
+    return Templated(settings, list(map(prover, secrets)), written.normal, values)
