@@ -13,6 +13,17 @@ from proxy.networks import Address
 Field = tuple[bytes, bytes]
 
 
+class Kept:
+    """What is kept of a head that recurs, for the requests that follow it."""
+
+    __slots__ = ("onward",)
+
+    def __init__(self) -> None:
+        self.onward: tuple[bytes, bytes] | None = None
+        """The head as the bot gets it, before and after the digits of its length; made by the first that is forwarded.
+        It follows from the head and the policy alone."""
+
+
 class Head(NamedTuple):
     """All of a request but its body."""
 
@@ -45,6 +56,8 @@ class Head(NamedTuple):
     started: float
     """Seconds of the monotonic clock."""
     request_id: bytes
+    kept: Kept | None = None
+    """Where the head is one of many alike."""
 
     def single(self, name: bytes) -> bytes | None:
         """The value of a field that must not be repeated; ``None`` when it is absent. Check ``repeated`` for doubles."""

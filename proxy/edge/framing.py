@@ -5,10 +5,12 @@ Walls have no mode and no switch. Nothing here is decoded or normalised.
 """
 
 import re
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
 
+from proxy.edge.recurring import Recurring
 from proxy.messages import Head
 from proxy.networks import Address, NetworkSet, client_of
 from proxy.verdict import Reason
@@ -31,6 +33,11 @@ class Wire(NamedTuple):
     tls: bool
     certificate: bytes | None
 
+    def key(self) -> bytes:
+        """All of it that a head depends on, in bytes; made once a connection."""
+        certificate = sha256(self.certificate).hexdigest() if self.certificate else ""
+        return f"{self.peer.text} {self.origin.text} {self.trusted:d} {self.tls:d} {certificate}\n".encode()
+
 
 class Bounds(NamedTuple):
     """Limits of a head, in bytes and fields, and who is trusted."""
@@ -50,9 +57,10 @@ _LONGEST_REMEMBERED: Final = 255
 class HeadReader:
     """Reads heads under one policy. What recurs (a Host, a forwarded client) is judged once and remembered, within bounds."""
 
-    __slots__ = ("_bounds", "_clients", "_hosts")
+    __slots__ = ("_bounds", "_clients", "_hosts", "recurring")
 
     def __init__(self, bounds: Bounds) -> None:
+        self.recurring = Recurring()
         self._bounds = bounds
         self._hosts: set[bytes] = set()
         self._clients: dict[tuple[bytes, str], Address] = {}

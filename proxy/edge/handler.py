@@ -14,7 +14,8 @@ from aiohttp.http_parser import RawRequestMessage
 
 from proxy.edge.answers import own_answer
 from proxy.edge.framing import HeadReader
-from proxy.edge.intake import Intake
+from proxy.edge.intake import Intake, Journey
+from proxy.edge.recurring import Known
 from proxy.edge.reply import reply_bytes
 from proxy.errors import UpstreamError
 from proxy.exchange import Exchange
@@ -93,12 +94,25 @@ class Handler:
         self._refuse(line, story, refusal_of(Fail(reason)))
         self._tell(line, story)
 
-    async def travel(self, line: Intake, message: RawRequestMessage) -> None:
+    def recall(self, line: Intake, data: bytes) -> Journey | None:
+        """The journey of a request whose head is known already; ``None`` where the parser has to read it."""
+        found = self.serving.heads.recurring.recall(line.key, data)
+        return None if found is None else self.travel(line, None, *found)
+
+    async def travel(
+        self, line: Intake, message: RawRequestMessage | None, known: Known | None = None, body: bytes | None = None
+    ) -> None:
         """The journey of one request. Ends with exactly one answer and one exchange."""
         story = _Story(self.request_id())
+        serving = self.serving
         self.in_flight += 1
         try:
-            await self._travel(line, message, story, self.serving)
+            if known is not None:
+                head: Head | Reason = known.head(story.arrived, story.started, story.request_id)
+            else:
+                assert message is not None  # noqa: S101 - either is given
+                head = serving.heads.read(message, line.wire, story.arrived, story.started, story.request_id)
+            await self._travel(line, head, body, story, serving)
         except Exception:
             _log.exception("a request could not be handled")
             self._refuse(line, story, refusal_of(Fail(Reason.RULE_BROKE)))
@@ -106,8 +120,9 @@ class Handler:
             self.in_flight -= 1
         self._tell(line, story)
 
-    async def _travel(self, line: Intake, message: RawRequestMessage, story: _Story, serving: Serving) -> None:
-        head = serving.heads.read(message, line.wire, story.arrived, story.started, story.request_id)
+    async def _travel(
+        self, line: Intake, head: Head | Reason, body: bytes | Reason | None, story: _Story, serving: Serving
+    ) -> None:
         if isinstance(head, Reason):
             self._refuse(line, story, refusal_of(Fail(head)))
             return
@@ -127,9 +142,10 @@ class Handler:
         if refusal is not None:
             self._refuse(line, story, refusal)
             return
-        body = line.take(gate.body_limit(judgement))
         if body is None:
-            body = await self._rest(line, story, head, gate.body_limit(judgement))
+            body = await self._body(line, story, head, gate.body_limit(judgement))
+        elif len(body) > gate.body_limit(judgement):
+            body = Reason.BODY_TOO_LARGE
         if isinstance(body, Reason):
             self._refuse(line, story, gate.oversize(judgement) if body is Reason.BODY_TOO_LARGE else refusal_of(Fail(body)))
             return
@@ -138,12 +154,20 @@ class Handler:
         if isinstance(permit, Refusal):
             self._refuse(line, story, permit)
             return
+        if line.raw is not None:
+            self._remember(line, line.raw, head, serving)
         await self._forward(line, story, gate, permit, serving)
 
-    async def _rest(self, line: Intake, story: _Story, head: Head, limit: int) -> bytes | Reason:
-        before = time.monotonic()
-        body = await line.whole(limit, head)
-        story.waited = time.monotonic() - before
+    def _remember(self, line: Intake, raw: bytes, head: Head, serving: Serving) -> None:
+        if not line.closing:
+            line.at_boundary = serving.heads.recurring.remember(line.key, raw, head)
+
+    async def _body(self, line: Intake, story: _Story, head: Head, limit: int) -> bytes | Reason:
+        body = line.take(limit)
+        if body is None:
+            before = time.monotonic()
+            body = await line.whole(limit, head)
+            story.waited = time.monotonic() - before
         return body
 
     async def _forward(self, line: Intake, story: _Story, gate: Gate, permit: Permit, serving: Serving) -> None:

@@ -64,6 +64,9 @@ class Site(Protocol):
     def travel(self, line: "Intake", message: RawRequestMessage) -> Journey:
         """The journey of one request on this line."""
 
+    def recall(self, line: "Intake", data: bytes) -> Journey | None:
+        """The same, where ``data`` is one whole request with a head that is known already."""
+
     def wall(self, line: "Intake", reason: Reason) -> None:
         """Answer and count what never became a request."""
 
@@ -92,6 +95,9 @@ class Phase(Enum):
     CLOSING = 6
 
 
+_HEAD: Final = Phase.HEAD
+_IDLE: Final = Phase.IDLE
+_BUSY: Final = Phase.BUSY
 _ENDINGS: Final = frozenset({Phase.LINGER, Phase.CLOSING})
 
 
@@ -99,9 +105,9 @@ class Intake(asyncio.Protocol):
     """One connection of a sender."""
 
     __slots__ = (
-        "_body", "_body_limit", "_body_size", "_close", "_ended", "_framed", "_held", "_held_bytes", "_journey", "_lined",
-        "_parser", "_payload", "_preamble", "_read_at", "_rest", "_since", "_site", "_stuck_since", "_unread_bytes", "_waiter",
-        "phase", "speaks_1_0", "transport", "wire",
+        "_body", "_body_limit", "_body_size", "_close", "_ended", "_framed", "_held", "_held_bytes", "_journey", "_key", "_keyed",
+        "_lined", "_parsed", "_parser", "_payload", "_preamble", "_read_at", "_rest", "_since", "_site", "_stuck_since",
+        "_unread_bytes", "_waiter", "at_boundary", "phase", "raw", "speaks_1_0", "transport", "wire",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -131,6 +137,14 @@ class Intake(asyncio.Protocol):
         self._read_at = 0.0
         self._preamble: bytes | None = b"" if site.proxied else None
         self._stuck_since = 0.0
+        self._parsed = False
+        """The request under way came through the parser."""
+        self._key = b""
+        self._keyed: Wire | None = None
+        self.at_boundary = True
+        """The parser has used up all it was given: the next byte begins a request."""
+        self.raw: bytes | None = None
+        """What the request under way was read from, where that was one piece."""
         self.phase = Phase.HEAD
         self.speaks_1_0 = False
 
@@ -150,21 +164,31 @@ class Intake(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes go to the head, the body, the queue behind a request under way, or nowhere."""
-        if self.phase is Phase.BODY:
+        phase = self.phase
+        if phase is _IDLE or (phase is _HEAD and self._preamble is None):
+            if self._close:
+                return
+            journey = self._site.recall(self, data) if self.at_boundary else None
+            if journey is None:
+                self._feed(data)
+            else:
+                self.phase = _BUSY
+                self.speaks_1_0 = False
+                self._journey = journey
+                self._resume(None)
+        elif phase is Phase.BODY:
             self._more(data)
-        elif self.phase is Phase.BUSY:
+        elif phase is _BUSY:
             self._held.append(data)
             self._held_bytes += len(data)
             if self._held_bytes > _HELD_BYTES:
                 self.transport.pause_reading()
-        elif self.phase is Phase.LINGER:
+        elif phase is Phase.LINGER:
             self._unread_bytes += len(data)
             if self._unread_bytes > _LINGER_BYTES:
                 self.transport.abort()
         elif not self._close:
-            if self._preamble is not None:
-                data = self._after_preamble(data)
-            self._feed(data)
+            self._feed(self._after_preamble(data))
 
     def _after_preamble(self, data: bytes) -> bytes:
         """What follows the PROXY preamble; nothing while it is not whole. SECURITY: a wrong one gets no answer."""
@@ -224,6 +248,14 @@ class Intake(asyncio.Protocol):
     def closing(self) -> bool:
         """No further request will be read from this connection."""
         return self._close or self._site.draining
+
+    @property
+    def key(self) -> bytes:
+        """The wire's, made anew only for another wire."""
+        if self._keyed is not self.wire:
+            self._keyed = self.wire
+            self._key = self.wire.key()
+        return self._key
 
     @property
     def unread(self) -> bool:
@@ -307,6 +339,7 @@ class Intake(asyncio.Protocol):
     def _feed(self, data: bytes) -> None:
         served = 0
         while True:
+            self.at_boundary = self.at_boundary and not data
             try:
                 messages = self._parser.feed_data(data)[0]
             except Exception as error:
@@ -323,14 +356,8 @@ class Intake(asyncio.Protocol):
                     self._partial(data)
                 return
             message, self._payload = messages[0]
-            self._unread_bytes = 0
-            self.phase = Phase.BUSY
-            self.speaks_1_0 = message.version[1] == 0
-            # SECURITY: with aiohttp 3.14.5 the last trailer of a chunked request becomes the first header of the next one on
-            # that parser; a chunked request is therefore the last on its connection. So is one of HTTP/1.0, for who speaks it
-            # waits for the close.
-            self._close = message.should_close or message.chunked or self.speaks_1_0
-            self._journey = self._site.travel(self, message)
+            self.raw = data if len(data) <= _HELD_BYTES else None
+            self._begin(message)
             if not self._advance():
                 return
             served += 1
@@ -341,6 +368,17 @@ class Intake(asyncio.Protocol):
             if not self._next():
                 return
             data = b""
+
+    def _begin(self, message: RawRequestMessage) -> None:
+        self._unread_bytes = 0
+        self._parsed = True
+        self.phase = _BUSY
+        self.speaks_1_0 = message.version[1] == 0
+        # SECURITY: with aiohttp 3.14.5 the last trailer of a chunked request becomes the first header of the next one on
+        # that parser; a chunked request is therefore the last on its connection. So is one of HTTP/1.0, for who speaks it
+        # waits for the close.
+        self._close = message.should_close or message.chunked or self.speaks_1_0
+        self._journey = self._site.travel(self, message)
 
     def _broken(self, error: Exception, data: bytes) -> Reason:
         if isinstance(error, LineTooLong):
@@ -420,8 +458,11 @@ class Intake(asyncio.Protocol):
         return False
 
     def _resume(self, _settled: object) -> None:
-        if self._advance() and self._next():
-            self._feed(b"")
+        if self._advance():
+            # What may be in the parser comes before what is held.
+            parsed = self._parsed and not self.at_boundary
+            if self._next() and (parsed or self._held or self._ended):
+                self._feed(b"")
 
     def _go_on(self) -> None:
         """What waited behind a request that has ended, if any does."""
@@ -442,10 +483,13 @@ class Intake(asyncio.Protocol):
         if self._stuck_since:
             # Who takes no answers gets no further ones: ``resume_writing`` asks again.
             return False
-        self._parser.message_consumed()
-        self._payload = EMPTY_PAYLOAD
-        self._unread_bytes = 0
-        self.phase = Phase.IDLE
+        if self._parsed:
+            self._parsed = False
+            self._parser.message_consumed()
+            self._payload = EMPTY_PAYLOAD
+            self._unread_bytes = 0
+            self.raw = None
+        self.phase = _IDLE
         self._since = time.monotonic()
         return True
 

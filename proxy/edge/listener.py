@@ -115,6 +115,10 @@ class Listener:
         """The journey of one request."""
         return self.handler.travel(line, message)
 
+    def recall(self, line: Intake, data: bytes) -> Journey | None:
+        """The same, where its head is known already."""
+        return self.handler.recall(line, data)
+
     def wall(self, line: Intake, reason: Reason) -> None:
         """Answer and count what never became a request."""
         self.handler.wall(line, reason)

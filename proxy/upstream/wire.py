@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from proxy.messages import Head
+from proxy.messages import Head, Kept
 from proxy.pipeline.gate import Permit
 
 _DROPPED: Final = frozenset({
@@ -26,6 +26,19 @@ def request_bytes(permit: Permit) -> bytes:
     """The whole request in one piece, framed by exactly one Content-Length."""
     request = permit.request
     head = request.head
+    if head.kept is None:
+        pieces = [_top(head, len(request.body)), head.request_id]
+    else:
+        before, after = head.kept.onward or _keep(head, head.kept)
+        pieces = [before, head.named[b"content-length"], after, head.request_id]
+    if permit.reported or permit.reserved.in_doubt:
+        pieces.append(_remarks(permit))
+    pieces += (b"\r\n\r\n", request.body)
+    return b"".join(pieces)
+
+
+def _top(head: Head, size: int) -> bytes:
+    """The head up to the value of its last field, the request's id. It follows from the head and the policy alone."""
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target)]
     dropped = _DROPPED if head.trusted else _DROPPED_OF_STRANGERS
     names = b"\n".join(head.names)
@@ -35,19 +48,31 @@ def request_bytes(permit: Permit) -> bytes:
         dropped = dropped.union(name for name in head.names if name.startswith(b"hookgate-"))
     lines += [b"%b: %b\r\n" % field for name, field in zip(head.names, head.fields, strict=True) if name not in dropped]
     if head.chunked:
-        lines.append(b"Content-Length: %d\r\n" % len(request.body))
+        lines.append(b"Content-Length: %d\r\n" % size)
     lines.append(
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %b\r\n"
-        % (head.client.text.encode(), b"https" if head.https else b"http", _host(head), head.request_id)
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: "
+        % (head.client.text.encode(), b"https" if head.https else b"http", _host(head))
     )
+    return b"".join(lines)
+
+
+def _keep(head: Head, kept: Kept) -> tuple[bytes, bytes]:
+    """The same, kept for all heads alike: before and after the digits of the length."""
+    name, digits = next(field for field in head.fields if field[0].lower() == b"content-length")
+    before, mark, after = _top(head, 0).partition(b"\r\n%b: %b\r\n" % (name, digits))
+    kept.onward = before + mark[: -len(digits) - 2], b"\r\n" + after
+    return kept.onward
+
+
+def _remarks(permit: Permit) -> bytes:
+    """What the bot is told about the request."""
+    lines = b""
     if permit.reported:
         reasons = ", ".join(dict.fromkeys(found.reason.value for found in permit.reported))
-        lines.append(b"Hookgate-Findings: %b\r\n" % reasons.encode())
+        lines += b"\r\nHookgate-Findings: %b" % reasons.encode()
     if permit.reserved.in_doubt:
-        lines.append(b"Hookgate-Redelivery: maybe\r\n")
-    lines.append(b"\r\n")
-    lines.append(request.body)
-    return b"".join(lines)
+        lines += b"\r\nHookgate-Redelivery: maybe"
+    return lines
 
 
 def _host(head: Head) -> bytes:

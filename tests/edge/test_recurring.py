@@ -1,0 +1,182 @@
+"""Heads that recur: what is recalled is what would have been read, wherever a request begins, and is judged like the first."""
+
+import asyncio
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from proxy.edge.framing import Bounds, HeadReader, Wire
+from proxy.edge.intake import request_parser
+from proxy.edge.recurring import Recurring
+from proxy.messages import Head
+from proxy.networks import NetworkSet, parse_address, parse_network
+from proxy.policy.model import Limits
+from proxy.verdict import Reason
+from tests.edge.lines import TOKEN_LINE, Line, chunked, request
+from tests.edge.stages import staged
+from tests.upstream.bots import always
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+NEIGHBOUR = parse_address("192.0.2.1")
+assert NEIGHBOUR is not None
+WIRE = Wire(NEIGHBOUR, NEIGHBOUR, True, False, None)
+BOUNDS = Bounds(1024, 64, 256, NetworkSet([parse_network("192.0.2.0/24")]), frozenset())
+HEADS = (
+    b"POST /w HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+    b"POST /w?x HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\nX-Forwarded-For: 1.2.3.4\r\nA: \xff\r\nA: 2\r\n\r\n",
+    b"PUT /v HTTP/1.1\r\nContent-Length: %d\r\nHost: b:1\r\nX-Note: Content-Length: 7\r\nConnection: keep-alive\r\n\r\n",
+    b"POST /w HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nX-Request-Id: abcdefgh\r\n\r\n",
+    b"POST /w HTTP/1.1\r\nHost:  a\r\nContent-Length: %d \r\n\r\n",
+    b"\r\nPOST /w HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+)
+_PIECES = (
+    b"\r\n",
+    b"\r\n\r\n",
+    b"Content-Length: ",
+    b"\r\nContent-Length: 3",
+    b"\r\ncontent-length: 3",
+    b"0",
+    b"1",
+    b" ",
+    b"\t",
+    b"+",
+)
+
+
+def written(head: bytes, size: int) -> bytes:
+    """A request with that many bytes of body."""
+    return head % size + b"\r" * size
+
+
+def read(data: bytes) -> tuple[Head, bytes] | None:
+    """What a fresh parser and the walls make of ``data``; ``None`` unless it is one whole request that passes."""
+    parser = request_parser(asyncio.get_event_loop(), Limits(header_bytes=BOUNDS.header_bytes))
+    try:
+        messages = parser.feed_data(data)[0]
+        if len(messages) != 1 or not messages[0][1].is_eof() or parser.feed_data(b"")[0]:
+            return None
+    except Exception:
+        return None
+    head = HeadReader(BOUNDS).read(messages[0][0], WIRE, 1.0, 2.0, b"id")
+    return None if isinstance(head, Reason) else (head, messages[0][1].read_nowait())
+
+
+def recalled(memory: Recurring, data: bytes) -> tuple[Head, bytes] | None:
+    """What memory makes of it."""
+    found = memory.recall(WIRE.key(), data)
+    return found and (found[0].head(1.0, 2.0, b"id")._replace(kept=None), found[1])
+
+
+def mutant(data: bytes, chance: random.Random) -> bytes:
+    """The same with some bytes dropped, doubled, exchanged or put in."""
+    for _ in range(chance.randint(1, 2)):
+        at, end = sorted((chance.randint(0, len(data)), chance.randint(0, len(data))))
+        end = min(end, at + 20)
+        piece = chance.choice((b"", data[at:end] * 2, chance.choice(_PIECES), bytes([chance.randrange(256)])))
+        data = data[:at] + piece + data[end if piece not in _PIECES else at :]
+    return data
+
+
+async def test_recalled_is_what_would_be_read() -> None:
+    """No bytes at all are recalled as anything but what a fresh parser and the walls read in them."""
+    chance = random.Random(7)  # noqa: S311 - a repeatable one
+    memory = Recurring()
+    hits = 0
+    for _ in range(6_000):
+        head = chance.choice(HEADS)
+        data = written(head, chance.choice((0, 1, 2, 9, 10, 99, 100)))
+        if chance.random() < 0.5:
+            data = mutant(data, chance)
+        found, known = read(data), recalled(memory, data)
+        assert known is None or known == found, data
+        hits += known is not None
+        if found is not None and chance.random() < 0.2:
+            memory.remember(WIRE.key(), data, found[0])
+    assert hits > 300
+
+
+@pytest.mark.parametrize("head", HEADS[:3])
+async def test_lengths_differ(head: bytes) -> None:
+    """A head is known again with another length, in all its facts; with one that has more digits it is read again."""
+    memory = Recurring()
+    first = read(written(head, 10))
+    assert first is not None
+    assert memory.remember(WIRE.key(), written(head, 10), first[0])
+    for size in (10, 7, 0, 99, 10):
+        assert recalled(memory, written(head, size)) == read(written(head, size)) is not None
+    assert recalled(memory, written(head, 100)) is None
+    for odd in (b"07", b"+7", b"7 ", b" 7", b"-7", b"", b"7,7", b"0x7", b"\xb2"):
+        assert recalled(memory, head.replace(b"%d", odd) + b"\r" * 7) is None
+
+
+async def test_another_wire() -> None:
+    """What depends on the wire is not taken over from another one: address, trust, TLS, certificate."""
+    memory = Recurring()
+    data = written(HEADS[0], 3)
+    found = read(data)
+    assert found is not None
+    memory.remember(WIRE.key(), data, found[0])
+    assert memory.recall(WIRE.key(), data) is not None
+    other = parse_address("192.0.2.2")
+    assert other is not None
+    for wire in (
+        WIRE._replace(peer=other), WIRE._replace(origin=other), WIRE._replace(trusted=False), WIRE._replace(tls=True),
+        WIRE._replace(certificate=b"x"),
+    ):  # fmt: skip
+        assert memory.recall(wire.key(), data) is None
+
+
+async def test_bounded() -> None:
+    """However many heads there are, few hundred are kept, and no long one."""
+    memory = Recurring()
+    long = b"POST /w HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX: %b\r\n\r\n."
+    for number in range(1000):
+        data = long % b"%d" % number if number % 2 else long % (b"x" * 3000 + b"%d" % number)
+        found = read(data)
+        if found is not None:
+            memory.remember(WIRE.key(), data, found[0])
+    assert 0 < len(memory._known) <= 256
+    assert all(len(key) < 2100 for key in memory._known)
+
+
+def test_judged_like_the_first(tmp_path: Path) -> None:
+    """A known head gives no right to anything: a wrong token is refused on the same connection."""
+    with staged(tmp_path, always(OK)) as stage, Line(stage.gate) as line:
+        for number in range(3):
+            assert line.ask(request(b"%d" % number)).status == 200
+        wrong = TOKEN_LINE.replace(TOKEN_LINE[-4:-2], b"zz")
+        assert line.ask(request(b"3", token=wrong)).status == 401
+        assert line.ask(request(b"4")).status == 200
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"POST /w HTTP/1.1\r\nHost: bot.example.com\r\n" + TOKEN_LINE + b"X-Held: ",
+        request(b"one") + b"POST /w HTTP/1.1\r\nHost: bot.example.com\r\n" + TOKEN_LINE + b"X-Held: ",
+        b"POST /w HTTP/1.1\r\nX-Held: ",
+        b"P",
+        b"\r\nP",
+        chunked((b"x",))[:-4],
+        request(b"xxx")[:-2],
+    ],
+)
+def test_only_where_a_request_begins(begun: bytes, tmp_path: Path) -> None:
+    """Bytes that look like a known request are none where the connection is in the midst of another."""
+    with staged(tmp_path, always(OK)) as stage, Line(stage.gate) as line:
+        known = request(b"ok")
+        for _ in range(3):
+            assert line.ask(known).status == 200
+        came = len(stage.bot.requests)
+        line.send(begun)
+        if begun.startswith(request(b"one")):
+            assert line.answer().status == 200
+        with Line(stage.gate) as other:  # a round trip later the gate has read what was begun
+            assert other.ask(request(b"another")).status == 200
+        line.send(known)
+        line.half_close()
+        with suppress(ConnectionResetError):
+            line.rest()
+        assert all(b"X-Held: POST /w HTTP/1.1" in one for one in stage.bot.requests[came:] if one.endswith(b"\r\n\r\nok"))
