@@ -10,7 +10,7 @@ from pathlib import Path
 from proxy.cli.check import Subparsers
 from proxy.cli.secret import new_secret, write_private
 from proxy.policy.faults import nearest
-from proxy.policy.presets import PRESETS, preset
+from proxy.policy.presets import PROVIDERS, preset
 from proxy.policy.values import Target
 
 _POLICY = """\
@@ -47,9 +47,9 @@ def register(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
         "init",
         help="write a policy and a fresh secret",
         description="Writes DIR/policy.yaml and DIR/secrets/PROVIDER (mode 0600); never overwrites. Providers: "
-        + ", ".join(PRESETS),
+        + ", ".join(PROVIDERS),
     )
-    parser.add_argument("provider", metavar="PROVIDER", help="who sends: " + ", ".join(PRESETS))
+    parser.add_argument("provider", metavar="PROVIDER", help="who sends: " + ", ".join(PROVIDERS))
     parser.add_argument("--upstream", metavar="URL", default="http://127.0.0.1:8081", help="the bot (default %(default)s)")
     parser.add_argument("--directory", type=Path, metavar="DIR", default=Path(), help="where to write (default: here)")
     parser.set_defaults(run=init)
@@ -58,8 +58,8 @@ def register(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
 def init(arguments: argparse.Namespace) -> int:
     """Run the verb."""
     name, directory = arguments.provider, arguments.directory
-    if name not in PRESETS:
-        return _refuse(f"unknown provider {name!r}{nearest(name, PRESETS) or '; there are ' + ', '.join(PRESETS)}", 2)
+    if name not in PROVIDERS:
+        return _refuse(f"unknown provider {name!r}{nearest(name, PROVIDERS) or '; there are ' + ', '.join(PROVIDERS)}", 2)
     try:
         upstream = str(Target.parse(arguments.upstream))
     except ValueError as error:

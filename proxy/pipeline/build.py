@@ -155,12 +155,12 @@ def _relied_on(route: Route) -> set[bytes]:
     rules = route.rules
     names = set(rules.signature.header_names()) if rules.signature is not None else set()
     if rules.timestamp is not None and rules.timestamp.header:
-        names.add(rules.timestamp.header)
+        names.add(rules.timestamp.header.lower())
     selectors = [rules.timestamp and rules.timestamp.source]
     if rules.replay is not None:
         selectors += [rules.replay.key, rules.replay.otherwise, rules.replay.per]
     names.update(one.argument for one in selectors if one and one.kind is SelectorKind.HEADER)
-    return {name.lower().encode() for name in names}
+    return {name.lower().encode() for several in names for name in several.split("|")}
 
 
 def _event(written: tuple[str, ...]) -> Callable[[Request], str]:

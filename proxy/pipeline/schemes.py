@@ -6,15 +6,14 @@ A scheme whose libraries are large is imported where a route has it, and nowhere
 from collections.abc import Mapping, Sequence
 
 from proxy.policy.model import Route
+from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import (
-    AnySignature,
     EcdsaSignature,
     Ed25519Signature,
     HashSignature,
     HmacSignature,
     RsaSignature,
-    Signature,
     SignatureSettings,
     TemplateSignature,
     TokenSignature,
@@ -33,7 +32,7 @@ def head_rule(settings: Signature | None, secrets: Sequence[Secret]) -> HeadRule
     """The rule for a credential that the head alone shows."""
     if not isinstance(settings, TokenSignature) or not settings.in_head:
         return None
-    if settings.otherwise is None and settings.stand.kind is SelectorKind.HEADER:
+    if settings.otherwise is None and settings.stand.kind is SelectorKind.HEADER and "|" not in settings.stand.argument:
         return Token(settings, secrets)
     return HeadToken(PlacedToken(settings, secrets))
 

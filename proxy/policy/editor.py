@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from proxy.policy.model import Policy
-from proxy.policy.presets import PRESETS, preset
+from proxy.policy.presets import PROVIDERS, preset
 
 Schema = dict[str, Any]
 
@@ -17,8 +17,8 @@ def policy_schema() -> Schema:
     source = Policy.model_json_schema(by_alias=True)
     definitions = {name: _draft7(part) for name, part in source.pop("$defs").items()}
     provider = definitions["Route"]["properties"]["provider"]
-    provider["enum"] = list(PRESETS)
-    provider["enumDescriptions"] = [preset(name).about for name in PRESETS]
+    provider["enum"] = list(PROVIDERS)
+    provider["enumDescriptions"] = [preset(name).about for name in PROVIDERS]
     for rule, key in _supplied():
         for definition in _definitions_of(definitions["Rules"]["properties"][rule], definitions):
             definition["required"] = [name for name in definition.get("required", ()) if name != key]
@@ -36,7 +36,7 @@ def policy_schema() -> Schema:
 
 def _supplied() -> Iterator[tuple[str, str]]:
     """The keys of rules that some preset gives, so that a policy need not; of a signature, any."""
-    for name in PRESETS:
+    for name in PROVIDERS:
         rules = preset(name).route.get("rules")
         for rule, settings in rules.items() if isinstance(rules, dict) else ():
             yield from ((rule, key) for key in settings)

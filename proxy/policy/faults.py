@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from proxy.errors import Fault
 from proxy.policy.document import Document, Mark, Path
 from proxy.policy.model import Policy
-from proxy.policy.signatures import SCHEMES
+from proxy.policy.schemes import SCHEMES
 
 _PATTERNS = {
     "id": "must be letters, digits, '.', '_' or '-', 63 at most, such as 2026-11",

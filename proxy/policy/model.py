@@ -10,8 +10,9 @@ from pydantic import Field
 
 from proxy.networks import NetworkSet
 from proxy.policy.references import SecretSource, SecretsValue
+from proxy.policy.schemes import Signature
 from proxy.policy.settings import RuleSettings, Settings
-from proxy.policy.signatures import Signature
+from proxy.policy.signatures import HeaderName
 from proxy.policy.values import (
     Duration,
     Endpoint,
@@ -174,7 +175,7 @@ class ContentRule(RuleSettings):
 class TimestampRule(RuleSettings):
     """How fresh. A timestamp that is not among the signed bytes proves nothing."""
 
-    header: Annotated[str | None, Field(pattern="^[A-Za-z0-9-]+$", description="short for source: header:NAME")] = None
+    header: Annotated[HeaderName | None, Field(description="short for source: header:NAME")] = None
     source: Annotated[SelectorValue | None, Field(description="where it stands: header:NAME, list:NAME, json:/POINTER")] = None
     unit: Annotated[Literal["s", "ms", "rfc3339"], Field(description="unix seconds, unix milliseconds, or RFC 3339 text")] = "s"
     when_missing: Annotated[

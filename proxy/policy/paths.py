@@ -9,7 +9,7 @@ from pathlib import Path
 
 from proxy.networks import NetworkSet, parse_network
 from proxy.policy.model import Admin, IpRule, Listen, ListenTls, Policy, Route, Rules, SchemaRule, UpstreamSettings
-from proxy.policy.presets import PRESETS, preset
+from proxy.policy.presets import PROVIDERS, preset
 from proxy.policy.references import SecretReference, SecretSource
 from proxy.policy.values import Endpoint, Target
 
@@ -61,7 +61,7 @@ def networks_of(entries: tuple[str, ...]) -> NetworkSet:
 
 def _expanded(entries: tuple[str, ...]) -> Iterator[str]:
     for entry in entries:
-        yield from preset(entry).networks if entry in PRESETS else (entry,)
+        yield from preset(entry).networks if entry in PROVIDERS else (entry,)
 
 
 def _listener_files(policy: Policy) -> Iterator[str]:

@@ -3,6 +3,7 @@
 A preset's ``route`` lies under what the user writes: mappings merge key by key, lists and plain values are replaced.
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,17 @@ from proxy.policy.settings import Settings
 _FOLDER = files("proxy.policy") / "presets"
 
 PRESETS: tuple[str, ...] = tuple(sorted(entry.name[:-5] for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
+"""The senders."""
+
+ALSO: dict[str, str] = {
+    also: name
+    for name in PRESETS
+    for line in re.findall(r"(?m)^also: \[(.*)\]", (_FOLDER / f"{name}.yaml").read_text("utf-8"))
+    for also in line.split(", ")
+}
+"""Other names of some: the same preset."""
+
+PROVIDERS: tuple[str, ...] = tuple(sorted((*PRESETS, *ALSO)))
 """The names that ``provider`` may have."""
 
 _TAKEN_AWAY: dict[str, dict[str, tuple[str, ...]]] = {
@@ -41,6 +53,8 @@ class Preset(Settings):
     """One sender."""
 
     about: str
+    also: tuple[str, ...] = ()
+    """Its other names; on one line, because they are read before the rest."""
     page: str | None = None
     """The sender's own description of how it signs."""
     networks: tuple[str, ...] = ()
@@ -57,6 +71,8 @@ def preset(name: str) -> Preset:
     Raises:
         KeyError: there is none.
     """
+    if name in ALSO:
+        return preset(ALSO[name])
     if name not in PRESETS:
         raise KeyError(name)
     document = parse((_FOLDER / f"{name}.yaml").read_bytes())

@@ -22,7 +22,7 @@ from proxy.policy.file_checks import read_schemas, tls_complaints
 from proxy.policy.model import Policy
 from proxy.policy.paths import absolute, watched
 from proxy.policy.policy_checks import policy_complaints
-from proxy.policy.presets import PRESETS, spelled_out
+from proxy.policy.presets import PROVIDERS, spelled_out
 from proxy.policy.rule_checks import route_complaints
 from proxy.policy.secret_checks import read_admin_token, read_secrets, secret_set_complaints
 from proxy.policy.secrets import Secret
@@ -150,9 +150,9 @@ class _Reading:
         name = route.get("provider", "generic")
         if not isinstance(name, str):
             return route
-        if name not in PRESETS:
-            known = f"the presets are {', '.join(PRESETS)}"
-            message = f"unknown provider {name!r}{nearest(name, PRESETS) or '; ' + known}"
+        if name not in PROVIDERS:
+            known = f"the presets are {', '.join(PROVIDERS)}"
+            message = f"unknown provider {name!r}{nearest(name, PROVIDERS) or '; ' + known}"
             self._tell(Complaint(("routes", index, "provider"), message))
             return route
         return spelled_out(name, route)

@@ -10,9 +10,10 @@ from proxy.networks import parse_network
 from proxy.policy.document import Path
 from proxy.policy.faults import Complaint, nearest
 from proxy.policy.model import Policy, Route, TimestampRule
-from proxy.policy.presets import PRESETS, preset
+from proxy.policy.presets import PROVIDERS, preset
+from proxy.policy.schemes import AnySignature
 from proxy.policy.settings import RuleSettings
-from proxy.policy.signatures import AnySignature, HashSignature, Placed, Signature, TemplateSignature, TokenSignature
+from proxy.policy.signatures import HashSignature, Placed, SignatureSettings, TemplateSignature, TokenSignature
 from proxy.policy.values import Selector, SelectorKind
 from proxy.verdict import Mode
 
@@ -89,7 +90,7 @@ def _signature_parts(route: Route, rules: Path) -> Complaints:
         yield Complaint(at, "{body} is not signed: a holder of one genuine request can change the body", grave=False)
 
 
-def _ways(signature: Signature, at: Path) -> list[tuple[Path, Signature]]:
+def _ways(signature: SignatureSettings, at: Path) -> list[tuple[Path, SignatureSettings]]:
     """The schemes that it consists of, each with its place."""
     if isinstance(signature, AnySignature):
         return [((*at, "of", index, "signature"), one.signature) for index, one in enumerate(signature.of)]
@@ -232,12 +233,12 @@ def _ip(route: Route, rules: Path) -> Complaints:
 def _no_network(entry: str) -> str | None:
     if entry == "unix":
         return None
-    if entry in PRESETS:
+    if entry in PROVIDERS:
         return None if preset(entry).networks else f"preset {entry} has no published networks"
     try:
         parse_network(entry)
     except ValueError as error:
-        with_networks = [name for name in PRESETS if preset(name).networks]
+        with_networks = [name for name in PROVIDERS if preset(name).networks]
         if re.fullmatch(r"[a-zA-Z][a-zA-Z-]*", entry):
             return f"{entry!r} is no preset with published networks{nearest(entry, with_networks)}"
         return str(error)

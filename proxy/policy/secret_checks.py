@@ -6,11 +6,11 @@ from pathlib import Path as Folder
 from proxy.policy.document import Path
 from proxy.policy.faults import Complaint
 from proxy.policy.model import Policy, Route
-from proxy.policy.presets import PRESETS, SecretFacts, preset
+from proxy.policy.presets import PROVIDERS, SecretFacts, preset
 from proxy.policy.references import SecretReference
 from proxy.policy.rule_checks import signature_runs
 from proxy.policy.secrets import WEAK_BYTES, Secret, outside_alphabet, read_secret, weakness
-from proxy.policy.signatures import Signature, TokenSignature
+from proxy.policy.signatures import SignatureSettings, TokenSignature
 
 
 def read_secrets(
@@ -83,7 +83,7 @@ def _several(reference: SecretReference, route: Route, path: Path, folder: Folde
     return secret, [*found, Complaint(path, f"{who} of route {route.name!r}: {fault}")] if fault else found
 
 
-def _names(reference: SecretReference, signature: Signature, who: str, path: Path) -> Iterator[Complaint]:
+def _names(reference: SecretReference, signature: SignatureSettings, who: str, path: Path) -> Iterator[Complaint]:
     names = signature.value_names()
     if reference.value is not None or reference.from_env is not None or reference.from_file is not None:
         yield Complaint(path, f"{who} has several values, each with a source of its own: {', '.join(names)}")
@@ -128,7 +128,7 @@ def _active(secret: SecretReference, now: float) -> bool:
 
 
 def _strength(value: bytes, reference: SecretReference, route: Route, at: Path) -> Iterator[Complaint]:
-    facts = preset(route.provider).secret if route.provider in PRESETS else SecretFacts()
+    facts = preset(route.provider).secret if route.provider in PROVIDERS else SecretFacts()
     who = f"secret {reference.id!r} of route {route.name!r}"
     trouble = weakness(value)
     if trouble:

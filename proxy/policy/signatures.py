@@ -1,10 +1,10 @@
-"""The signature rule's settings, one class a scheme, and what each scheme covers: pure facts for the checks of a policy.
+"""Settings of the schemes that a template expresses, and of the token; what each covers, as pure facts for a policy's checks.
 
 A scheme says which places of a request are signed or a function of what is signed; nothing else may name a delivery.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Final, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,9 +12,10 @@ from proxy.policy.keys import EXPECTED, KeyForm, decode_key
 from proxy.policy.publickeys import EXPECTED as EXPECTED_PUBLIC
 from proxy.policy.publickeys import Algorithm, PublicForm, load
 from proxy.policy.settings import RuleSettings, Settings
-from proxy.policy.values import ConditionValue, Selector, SelectorKind, SelectorValue, TemplateValue
+from proxy.policy.values import Selector, SelectorKind, SelectorValue, TemplateValue
 
-HeaderName = Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\|[A-Za-z0-9-]+)*$")]
+"""A header, or several names of which a request has exactly one: ``webhook-id|svix-id``."""
 
 _IN_BODY = frozenset({SelectorKind.JSON, SelectorKind.FORM, SelectorKind.BODY})
 
@@ -43,7 +44,8 @@ class SignatureSettings(RuleSettings):
 
     def header_names(self) -> frozenset[str]:
         """The headers that it relies on, in lower case."""
-        return frozenset(one.argument.lower() for _, one in self.selectors() if one.kind is SelectorKind.HEADER)
+        named = (one.argument.lower() for _, one in self.selectors() if one.kind is SelectorKind.HEADER)
+        return frozenset(name for names in named for name in names.split("|"))
 
     @property
     def covers_body(self) -> bool:
@@ -249,58 +251,3 @@ class EcdsaSignature(PublicKeySignature):
     algorithm: Annotated[Literal["sha256", "sha384", "sha512"], Field(description="the hash")] = "sha256"
     form: Annotated[Literal["der", "raw"], Field(description="der: ASN.1 (RFC 3279); raw: r and s (RFC 7518)")] = "der"
     encoding: Annotated[Encoding, Field(description="how the signature is written")] = "base64"
-
-
-One = Annotated[
-    TokenSignature | HmacSignature | HashSignature | Ed25519Signature | RsaSignature | EcdsaSignature,
-    Field(discriminator="scheme"),
-]
-
-
-class Alternative(Settings):
-    """One of several ways to sign, and the requests that it is for."""
-
-    when: Annotated[
-        tuple[ConditionValue, ...],
-        Field(description="what must stand where, as in header:X-Signature-Version=v1; its signature must be there anyway"),
-    ] = ()
-    signature: One
-
-
-class AnySignature(SignatureSettings):
-    """Several ways to sign: the first one that a request is made for decides alone."""
-
-    scheme: Annotated[Literal["any"], Field(description="one of several, chosen by what the request has")]
-    of: Annotated[tuple[Alternative, ...], Field(min_length=2, max_length=8, description="the first that fits decides")]
-
-    def selectors(self) -> Iterator[tuple[str, Selector]]:
-        for one in self.of:
-            yield from one.signature.selectors()
-            yield from (("when", condition.selector) for condition in one.when)
-
-    def header_names(self) -> frozenset[str]:
-        return super().header_names().union(*(one.signature.header_names() for one in self.of))
-
-    @property
-    def covers_body(self) -> bool:
-        return all(one.signature.covers_body for one in self.of)
-
-    def covers(self, place: Selector) -> bool:
-        return all(one.signature.covers(place) for one in self.of)
-
-    def key_fault(self, secret: bytes) -> str | None:
-        return next((fault for one in self.of if (fault := one.signature.key_fault(secret))), None)
-
-    def key_length(self, secret: bytes) -> int:
-        return min(one.signature.key_length(secret) for one in self.of)
-
-
-Signature = Annotated[
-    TokenSignature | HmacSignature | HashSignature | Ed25519Signature | RsaSignature | EcdsaSignature | AnySignature,
-    Field(discriminator="scheme"),
-]
-
-SCHEMES: Final[tuple[str, ...]] = tuple(
-    str(get_args(one.model_fields["scheme"].annotation)[0]) for one in get_args(get_args(Signature)[0])
-)
-"""The words that ``scheme`` may be."""

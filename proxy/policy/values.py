@@ -105,8 +105,9 @@ class SelectorKind(StrEnum):
 class Selector(NamedTuple):
     """One named value inside a request, such as ``json:/update_id`` or ``header:X-GitHub-Delivery``.
 
-    ``list:t`` is the item ``t`` of the signature header's own list; ``body:sha256`` is the digest of the whole body;
-    ``basic:credentials`` is ``user:password`` and ``basic:password`` the second half of it (RFC 7617).
+    ``header:webhook-id|svix-id`` is the one of them that a request has. ``list:t`` is the item ``t`` of the signature header's own
+    list; ``body:sha256`` is the digest of the whole body; ``basic:credentials`` is ``user:password`` and ``basic:password`` the
+    second half of it (RFC 7617).
     """
 
     kind: SelectorKind
@@ -129,7 +130,7 @@ class Selector(NamedTuple):
         )
 
     def _check(self) -> None:
-        if self.kind is SelectorKind.HEADER and not re.fullmatch(r"[A-Za-z0-9-]+", self.argument):
+        if self.kind is SelectorKind.HEADER and not re.fullmatch(r"[A-Za-z0-9-]+(\|[A-Za-z0-9-]+)*", self.argument):
             raise ValueError(f"{self.argument!r} is not a header name (letters, digits and - only)")
         if self.kind is SelectorKind.JSON and not self.argument.startswith("/"):
             raise ValueError("a JSON pointer begins with /, as in json:/update_id (RFC 6901)")

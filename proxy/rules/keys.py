@@ -60,9 +60,22 @@ def _basic(*, whole: bool) -> Read:
 
 
 def _header(name: bytes) -> Read:
+    if b"|" in name:
+        return _one_header([_header(one) for one in name.split(b"|")])
+
     def read(request: Request) -> bytes | None:
         head = request.head
         return None if name in head.repeated else head.named.get(name) or None
+
+    return read
+
+
+def _one_header(reads: list[Read]) -> Read:
+    """SECURITY: two names of one thing in one request are two values: which one was signed, nobody can tell."""
+
+    def read(request: Request) -> bytes | None:
+        found = [value for read in reads if (value := read(request))]
+        return found[0] if len(found) == 1 else None
 
     return read
 

@@ -19,9 +19,9 @@ from proxy.errors import HookgateError
 from proxy.messages import Field, Head, Request
 from proxy.networks import UNIX
 from proxy.policy.model import ContentRule, Route, TimestampRule
+from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import (
-    AnySignature,
     EcdsaSignature,
     Ed25519Signature,
     HashSignature,
@@ -29,7 +29,6 @@ from proxy.policy.signatures import (
     ListSyntax,
     Placed,
     RsaSignature,
-    Signature,
     TemplateSignature,
     TokenSignature,
 )
@@ -94,7 +93,7 @@ class Draft:
         """
         match place.kind:
             case SelectorKind.HEADER:
-                self.fields.append((place.argument.encode(), value))
+                self.fields.append((_first(place.argument).encode(), value))
             case SelectorKind.BASIC:
                 pair = value if place.argument == "credentials" else b"hookgate:" + value
                 self.fields.append((b"Authorization", b"Basic " + base64.b64encode(pair)))
@@ -130,7 +129,7 @@ def genuine(
     made = _made(route, at)
     names = {name.lower() for name, _ in given}
     own = {b"Host": host, b"Content-Type": _content_type(route.rules.content, body), **_coding(route.rules.content)}
-    own |= {name.encode(): value for (kind, name), value in made.items() if kind is SelectorKind.HEADER}
+    own |= {_first(name).encode(): value for (kind, name), value in made.items() if kind is SelectorKind.HEADER}
     fields = [*((name, value) for name, value in own.items() if name.lower() not in names), *given]
     query = (route.public_url or "").partition("?")[2] if route.query == "pass" else ""
     target = route.path.encode() + (b"?" + query.encode() if query else b"")
@@ -195,6 +194,11 @@ def _lower(selector: Selector) -> str:
     return selector.argument.lower() if selector.kind is SelectorKind.HEADER else selector.argument
 
 
+def _first(header: str) -> str:
+    """The first of a header's names."""
+    return header.partition("|")[0]
+
+
 def _stand(rule: TimestampRule) -> Selector:
     return rule.source or Selector(SelectorKind.HEADER, rule.header or "")
 
@@ -252,7 +256,7 @@ def _sign_template(draft: Draft, settings: TemplateSignature, made: Made) -> Non
         for place, value in _lacking(draft, settings, made):
             draft.put(place, value)
     items = _items(settings.items, made)
-    listed = [(settings.stand.argument.encode(), items)] if items else []
+    listed = [(_first(settings.stand.argument).encode(), items)] if items else []
     message = _message(draft, settings, draft.request(listed))
     value = settings.prefix.encode() + encoded(_signature(draft, settings, message), settings.encoding)
     syntax = settings.items

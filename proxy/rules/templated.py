@@ -44,7 +44,9 @@ class Templated:
     ) -> None:
         answer = answer_of(settings)
         stand = settings.stand
-        self._header = stand.argument.lower().encode() if stand.kind is SelectorKind.HEADER else b""
+        sole = stand.kind is SelectorKind.HEADER and "|" not in stand.argument
+        self._header = stand.argument.lower().encode() if sole else b""
+        """The header where it stands in one; else ``_read`` finds it."""
         self._read = reader(stand)
         self._prefix = settings.prefix.encode()
         self._items = settings.items

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.policy.document import parse
 from proxy.policy.editor import policy_schema
-from proxy.policy.presets import PRESETS
+from proxy.policy.presets import PROVIDERS
 
 from .samples import BAD, GOOD
 
@@ -57,7 +57,7 @@ def test_valid_draft_7() -> None:
     schema = policy_schema()
     jsonschema.Draft7Validator.check_schema(schema)
     assert "$defs" not in str(schema)
-    assert schema["definitions"]["Route"]["properties"]["provider"]["enum"] == list(PRESETS)
+    assert schema["definitions"]["Route"]["properties"]["provider"]["enum"] == list(PROVIDERS)
 
 
 @pytest.mark.parametrize("file", [*GOOD, *CONFIG], ids=lambda file: file.stem)
