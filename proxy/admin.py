@@ -23,6 +23,10 @@ class Controls(NamedTuple):
     stances: Callable[[], dict[str, Stance]]
     reload: Callable[[], Awaitable[str]]
     """Gives the SHA-256 of the policy taken; raises ``PolicyError``."""
+    secrets: Callable[[], Awaitable[list[dict[str, object]]]]
+    """Facts of each secret, by route and id."""
+    revoke: Callable[[str, str], Awaitable[int]]
+    """Takes route and id, gives how many active secrets the route has left. Raises ``KeyError`` where there is none such."""
 
 
 def admin_app(controls: Controls, token: Secret | None) -> web.Application:
@@ -48,7 +52,15 @@ def admin_app(controls: Controls, token: Secret | None) -> web.Application:
         except PolicyError as error:
             return web.json_response({"faults": [fault._asdict() for fault in error.faults]}, status=422)
 
+    async def secrets(request: web.Request) -> web.Response:
+        return web.json_response({"secrets": await controls.secrets()})
+
+    async def revoke(request: web.Request) -> web.Response:
+        return await _revoke(request, controls)
+
     app = web.Application(middlewares=[guard])
+    app.router.add_get("/secrets", secrets)
+    app.router.add_post("/revoke", revoke)
     app.router.add_get("/mode", show)
     app.router.add_post("/mode", turn)
     app.router.add_post("/reload", reload)
@@ -74,6 +86,24 @@ async def _turn(request: web.Request, controls: Controls) -> web.Response:
             {"error": f"the switch is turned, but the next restart will forget it: {error.strerror}"}, status=500
         )
     return web.json_response(_state(controls))
+
+
+async def _revoke(request: web.Request, controls: Controls) -> web.Response:
+    try:
+        asked = await request.json()
+        route, id = asked["route"], asked["id"]
+        if not isinstance(route, str) or not isinstance(id, str):
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        return web.json_response({"error": 'wants {"route": NAME, "id": ID}'}, status=400)
+    try:
+        left = await controls.revoke(route, id)
+    except KeyError:
+        return web.json_response({"error": f"no route {route!r} has a secret {id!r}: see hookgate secret status"}, status=404)
+    except OSError as error:
+        kept = "it is revoked now, but the next restart will forget it: take it out of the policy"
+        return web.json_response({"error": f"{kept} ({(error.strerror or 'unknown reason').lower()})"}, status=500)
+    return web.json_response({"route": route, "id": id, "active": left})
 
 
 def _state(controls: Controls) -> dict[str, object]:

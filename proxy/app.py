@@ -17,6 +17,7 @@ from proxy.observe.web import observe_app
 from proxy.pipeline.modes import Switch
 from proxy.policy.reader import Loaded
 from proxy.policy.values import Endpoint
+from proxy.revocations import Matched, Revoked
 
 _log = logging.getLogger("hookgate")
 
@@ -25,7 +26,7 @@ class App:
     """One gate: a policy served."""
 
     def __init__(self, path: Path, environ: Mapping[str, str], sink: Sink) -> None:
-        self._keeper = Keeper(path, environ, self._take, self._turn)
+        self._keeper = Keeper(path, environ, self._take, self._turn, revoke=self._revoke, matched=self._matched)
         self._metrics = Metrics(self._facts)
         self._engine = Engine(self._keeper.loaded, Switch(), sink, self._metrics)
         self._addresses = Addresses()
@@ -59,6 +60,12 @@ class App:
 
     async def _turn(self, switch: Switch) -> None:
         self._engine.turn(switch)
+
+    async def _revoke(self, revoked: Revoked) -> None:
+        """Nothing to pass on: keeper and engine have the same secrets in hand."""
+
+    async def _matched(self) -> Matched:
+        return self._metrics.matched()
 
     async def reload(self) -> str:
         """Read the policy anew and take it whole, or not at all; raises ``PolicyError`` when it is not taken."""

@@ -20,6 +20,7 @@ from proxy.pipeline.modes import Switch, stance_of
 from proxy.policy.model import Policy
 from proxy.policy.reader import Loaded, read_policy
 from proxy.policy.values import Stance
+from proxy.revocations import Matched, Revocations, Revoked, secret_states
 from proxy.switchfile import SwitchFile
 from proxy.verdict import Mode
 from proxy.watch import look, watch
@@ -54,16 +55,22 @@ class Keeper:
         take: Callable[[Loaded], Awaitable[None]],
         turn: Callable[[Switch], Awaitable[None]],
         workers: int | None = None,
+        *,
+        revoke: Callable[[Revoked], Awaitable[None]],
+        matched: Callable[[], Awaitable[Matched]],
     ) -> None:
         self._path = path
         self._environ = environ
         self._workers = workers
         self._take = take
         self._turn = turn
+        self._revoke = revoke
+        self._matched = matched
         self.loaded = self._read()
         self._seen = look(self.loaded.watched)
         self._switch_file = SwitchFile(Path(self.loaded.policy.state_directory))
         self.switch = Switch()
+        self.revocations = Revocations(Path(self.loaded.policy.state_directory))
         self._reloaded = True
         self._refused: tuple[Fault, ...] = ()
         self._reloaded_at = time.time()
@@ -78,12 +85,14 @@ class Keeper:
         """Read the switch as it was last turned; raises ``StartError`` where it could not be kept."""
         self._switch_file.prepare()
         self.switch = self._switch_file.read()
+        self.revocations.read()
+        self.revocations.apply(self.loaded.secrets)
 
     def start(self) -> None:
         """Watch the files from now on, and tell what is sound and still worth a look."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._watch()), loop.create_task(self._retry())]
-        for warning in self.loaded.warnings:
+        for warning in (*self.loaded.warnings, *self.revocations.warnings(self.loaded.secrets)):
             _log.warning("%s", warning)
 
     def close(self) -> None:
@@ -104,6 +113,7 @@ class Keeper:
                 # In a thread: reading takes milliseconds, and requests go on meanwhile.
                 loaded = await asyncio.to_thread(self._read)
                 self._check_fixed(loaded.policy)
+                self.revocations.apply(loaded.secrets)
                 await self._take(loaded)
             except Exception as error:
                 self._reloaded = False
@@ -117,6 +127,8 @@ class Keeper:
             self._refused = ()
             self._reloaded_at = time.time()
             _log.info("policy taken", extra={"facts": {"sha256": loaded.sha256}})
+            for warning in self.revocations.warnings(loaded.secrets):
+                _log.warning("%s", warning)
         return loaded.sha256
 
     async def try_to_reload(self) -> None:
@@ -177,11 +189,35 @@ class Keeper:
         policy = self.loaded.policy
         return {route.name: stance_of(self.switch.of(route.name), route.mode, policy.mode) for route in policy.routes}
 
+    # -- secrets
+
+    async def revoke(self, route: str, id: str) -> int:
+        """Take a secret out of service: at once, and for good. Gives how many of the route's secrets are active still.
+
+        Raises:
+            KeyError: no such route, or it has no such secret.
+            OSError: it is out of service, but this could not be kept.
+        """
+        if not any(secret.id == id for secret in self.loaded.secrets[route]):
+            raise KeyError(id)
+        self.revocations.add(route, id, time.time())
+        self.revocations.apply(self.loaded.secrets)
+        await self._revoke(self.revocations.all)
+        left = sum(secret.active(time.time()) for secret in self.loaded.secrets[route])
+        _log.warning("secret revoked", extra={"facts": {"route": route, "secret": id, "active": left}})
+        # Last: a leaked secret must die, even where a full disk forgets it at the next restart.
+        await asyncio.to_thread(self.revocations.write)
+        return left
+
+    async def secrets(self) -> list[dict[str, object]]:
+        """Every secret of the policy: its times, its use, whether it counts; never its value."""
+        return secret_states(self.loaded.secrets, await self._matched(), time.time())
+
     # -- what it tells
 
     def controls(self) -> Controls:
         """What an operator can do and see."""
-        return Controls(switch=lambda: self.switch, turn=self.turn, stances=self.stances, reload=self.reload)
+        return Controls(lambda: self.switch, self.turn, self.stances, self.reload, self.secrets, self.revoke)
 
     def facts(self, load: Load) -> Facts:
         """Everything that only the moment of a scrape can tell."""

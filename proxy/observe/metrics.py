@@ -165,6 +165,10 @@ class Metrics(Collector):
         """Count a store operation that failed."""
         self.store_errors[operation] += 1
 
+    def matched(self) -> dict[tuple[str, str], list[float]]:
+        """How often each secret of the policy matched, and when last (unix seconds, 0 for never), by route and id."""
+        return {(name, s.id): self._series[name].secrets[s.id] for name, route in self._routes.items() for s in route.secrets}
+
     def render(self) -> bytes:
         """The text format (version 0.0.4)."""
         return generate_latest(self._registry)
