@@ -1,0 +1,1 @@
+"""Senders that behave as the real ones do, for tests of delivery."""
