@@ -60,3 +60,14 @@ class Store(Protocol):
 
     def entries(self) -> int:
         """How many keys are held, roughly; for the gauge."""
+
+
+class SharedRates(Protocol):
+    """What a store may offer besides: rates that all who share it count together (GCRA, as the rate rule does it alone)."""
+
+    def take(self, key: bytes, interval: float, slack: float) -> Awaitable[float]:
+        """Count one request for ``key``, unless it is too early: 0.0 when it may pass, else the seconds to wait, uncounted.
+
+        ``interval`` seconds lie between two requests in the long run; ``slack`` seconds of them may be spent in advance.
+        Raises ``StoreError`` when the store cannot answer in time.
+        """

@@ -3,15 +3,20 @@
 import asyncio
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from hypothesis.strategies import binary, integers, sampled_from
 
 from proxy.store.base import Claimed, Store
 from proxy.store.memory import MemoryStore
+from proxy.store.redis import RedisStore
 from proxy.store.sqlite import SqliteStore
+from tests.redises import LEASE, Server, pass_time
 from tests.store.conftest import Clock
 
 keys = sampled_from([b"a", b"b", b"c"])
@@ -121,20 +126,52 @@ class SqliteClaims(MemoryClaims):
         """A store on the same file each time."""
         return SqliteStore(self.folder / "claims.db", clock=self.clock)
 
+    def doubted_from(self, key: bytes) -> float:
+        """When the window of what is left behind begins."""
+        return self.claimed_at[key]
+
     @precondition(lambda self: bool(self.reserved or self.delivered))
     @rule()
     def reopen(self) -> None:
-        """Restart: reservations are left behind, in doubt until the window that began with their claim ends."""
+        """Restart: reservations are left behind, in doubt for a window."""
         self.runner.run(self.store.close())
         self.waiting.clear()
         for key, (body, window) in self.reserved.items():
-            self.left[key] = (body, self.claimed_at[key] + window)
+            self.left[key] = (body, self.doubted_from(key) + window)
         self.reserved.clear()
         self.store = self.make()
         self.runner.run(self.store.open())
+
+
+class RedisClaims(SqliteClaims):
+    """The same for a server; what is left behind there is in doubt for a window from the end of the process."""
+
+    server: ClassVar[Server]
+
+    def __init__(self) -> None:
+        with self.server.client() as client:
+            client.flushall()
+        super().__init__()
+
+    def make(self) -> Store:
+        """A store on the same server each time."""
+        self.clock.passed = partial(pass_time, self.server.client())
+        return RedisStore(self.server.access(), LEASE, print)
+
+    def doubted_from(self, key: bytes) -> float:
+        """Its lease was ended by its holder."""
+        return self.clock.now
+
+
+@pytest.fixture(autouse=True, scope="module")
+def lent(shared_redis: Server) -> None:
+    """The machine is no fixture's child, so it is given its server here."""
+    RedisClaims.server = shared_redis
 
 
 TestMemoryClaims = MemoryClaims.TestCase
 TestMemoryClaims.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestSqliteClaims = SqliteClaims.TestCase
 TestSqliteClaims.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestRedisClaims = RedisClaims.TestCase
+TestRedisClaims.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)

@@ -142,6 +142,6 @@ def test_a_url_names_its_store() -> None:
 @pytest.mark.parametrize("url", ["redis://user:hunter2@host/0", "sqlite:", "memory:x", "", "file:/x"])
 def test_an_unknown_url_is_refused_without_its_secrets(url: str) -> None:
     """A URL that names no store is refused, and a password in it is not shown."""
-    with pytest.raises(StartError, match="use memory: or sqlite:PATH") as caught:
+    with pytest.raises(StartError, match="use memory:, sqlite:PATH or redis://HOST:PORT") as caught:
         open_store(url)
     assert "hunter2" not in str(caught.value)
