@@ -29,6 +29,7 @@ from proxy.store.base import Store
 from proxy.store.opening import open_store
 from proxy.upstream.again import SecondTry
 from proxy.upstream.pool import Pool
+from proxy.upstream.translation import Forwarder, translated
 from proxy.verdict import RuleName
 
 _log = logging.getLogger("hookgate")
@@ -147,7 +148,7 @@ class Engine:
     def _serving(self, loaded: Loaded, routes: Routes, pools: dict[_Far, Pool]) -> Serving:
         """``pools`` gets what the policy needs: pools in use where they are the same, else new ones."""
         policy = loaded.policy
-        towards = {}
+        towards: dict[str, Forwarder] = {}
         for route in policy.routes:
             settings = _upstream_of(route, policy)
             # The authorities by content: their file may be swapped under the same name.
@@ -155,7 +156,7 @@ class Engine:
             far = (settings, policy.limits.answer_buffer, authorities)
             if far not in pools:
                 pools[far] = self._pools.get(far) or self._pool(settings, policy.limits.answer_buffer)
-            towards[route.name] = pools[far]
+            towards[route.name] = translated(pools[far], route, loaded)
 
         def forward(permit: Permit) -> Awaitable[Reply]:
             return towards[permit.route].forward(permit)

@@ -97,6 +97,10 @@ class UpstreamSettings(Settings):
     breaker: BreakerSettings = BreakerSettings()
     ca_file: Annotated[str | None, Field(description="PEM file: authorities that vouch for the bot's certificate")] = None
     pins: Annotated[tuple[str, ...], Field(description="accepted keys of the bot: sha256/BASE64 of the SPKI")] = ()
+    secret: Annotated[
+        SecretSource | None,
+        Field(description="the one token that the bot knows: it stands in for whichever of the route's a request came with"),
+    ] = None
 
 
 class Limits(Settings):

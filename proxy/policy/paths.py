@@ -38,6 +38,7 @@ def watched(policy: Policy, file: Path) -> tuple[Path, ...]:
     named = [str(file), *_listener_files(policy)]
     upstreams = (policy.upstream, *(route.upstream for route in policy.routes))
     named += [upstream.ca_file or "" for upstream in upstreams if upstream]
+    named += [upstream.secret.from_file or "" for upstream in upstreams if upstream and upstream.secret]
     for route in policy.routes:
         named += [one.from_file or "" for secret in route.secrets for one in (secret, *secret.values.values())]
         rule = route.rules.json_schema
@@ -113,7 +114,11 @@ class _Beside:
 
     def upstream(self, upstream: UpstreamSettings | None) -> UpstreamSettings | None:
         return upstream and upstream.model_copy(
-            update={"url": self.target(upstream.url), "ca_file": self.optional(upstream.ca_file)}
+            update={
+                "url": self.target(upstream.url),
+                "ca_file": self.optional(upstream.ca_file),
+                "secret": self.source(upstream.secret),
+            }
         )
 
     def route(self, route: Route) -> Route:

@@ -27,6 +27,7 @@ from proxy.policy.rule_checks import route_complaints
 from proxy.policy.secret_checks import read_admin_token, read_secrets, secret_set_complaints
 from proxy.policy.secrets import Secret
 from proxy.policy.standins import Dropped, empty_places, without, without_empty
+from proxy.policy.upstream_secrets import read_upstream_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Loaded:
     schemas: Mapping[str, object]
     """Parsed JSON Schemas by the name that the ``schema`` rule has for them: an absolute path or ``builtin:NAME``."""
     admin_token: Secret | None
+    upstream_secrets: Mapping[str, Secret]
+    """What the bot of a route knows instead of the route's own secrets, by the name of the route."""
     warnings: tuple[Fault, ...]
     """What is sound and still worth a look."""
 
@@ -97,6 +100,7 @@ class _Reading:
         self._secrets: dict[str, tuple[Secret, ...]] = {}
         self._schemas: dict[str, object] = {}
         self._admin_token: Secret | None = None
+        self._upstream_secrets: dict[str, Secret] = {}
         self._policy = self._typed(document.value)
         if self._policy is not None and workers is not None:
             self._policy = self._policy.model_copy(update={"workers": workers})
@@ -114,6 +118,7 @@ class _Reading:
             watched=watched(policy, self._file),
             schemas=MappingProxyType(self._schemas),
             admin_token=self._admin_token,
+            upstream_secrets=MappingProxyType(self._upstream_secrets),
             warnings=warnings,
         )
 
@@ -163,6 +168,8 @@ class _Reading:
         self.complaints += policy_complaints(policy)
         self.complaints += tls_complaints(policy)
         self._admin_token, found = read_admin_token(written, folder, environ)
+        self.complaints += found
+        self._upstream_secrets, found = read_upstream_secrets(written, folder, environ, self._dropped.route_whole)
         self.complaints += found
         inline = written.allow_inline_secrets or not whole
         for index, (route, resolved) in enumerate(zip(written.routes, policy.routes, strict=True)):
