@@ -57,7 +57,9 @@ class Engine:
         self._sink = sink
         self._metrics = metrics
         self._pools: dict[_Far, Pool] = {}
-        self._store: Store = open_store(loaded.policy.store.url)
+        self._store: Store = open_store(
+            loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
+        )
         self._log = ExchangeLog(sink, loaded.policy.log.level)
         self._certificate_expiry: float | None = None
         self._draining = False
@@ -247,6 +249,12 @@ def route_facts(loaded: Loaded) -> Iterable[RouteFacts]:
 def _close_others(pools: Mapping[_Far, Pool], kept: Mapping[_Far, Pool]) -> None:
     for far in pools.keys() - kept.keys():
         pools[far].close()
+
+
+def _lease(policy: Policy) -> float:
+    """Longer than any request can be under way; what takes longer all the same is renewed."""
+    upstreams = [_upstream_of(route, policy) for route in policy.routes]
+    return max(upstream.connect_timeout + upstream.timeout for upstream in upstreams) + 5.0
 
 
 def _upstream_of(route: Route, policy: Policy) -> UpstreamSettings:

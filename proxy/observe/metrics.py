@@ -21,7 +21,8 @@ SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 OWN_SECONDS: Final = (0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
 BYTES: Final = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0)
 STANCES: Final = ("enforce", "report", "off", "share")
-STORE_OPERATIONS: Final = ("claim", "confirm", "release")
+STORE_OPERATIONS: Final = ("claim", "confirm", "release", "emptied")
+"""The last one is no operation of ours: a store that is shared was found without what it had held."""
 
 
 class _Histogram:

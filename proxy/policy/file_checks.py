@@ -28,6 +28,8 @@ def tls_complaints(policy: Policy) -> Iterator[Complaint]:
     for at, upstream in upstreams:
         if upstream is not None and upstream.ca_file is not None:
             yield from _authorities(upstream.ca_file, (*at, "ca_file"))
+    if policy.store.ca_file is not None:
+        yield from _authorities(policy.store.ca_file, ("store", "ca_file"))
 
 
 def _pair(tls: ListenTls, at: Path) -> Iterator[Complaint]:

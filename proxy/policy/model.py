@@ -12,6 +12,7 @@ from proxy.networks import NetworkSet
 from proxy.policy.references import SecretSource, SecretsValue
 from proxy.policy.schemes import Signature
 from proxy.policy.settings import RuleSettings, Settings
+from proxy.policy.store_settings import StoreSettings
 from proxy.policy.signatures import HeaderName
 from proxy.policy.values import (
     Duration,
@@ -59,14 +60,6 @@ class Admin(Settings):
         "", 0, "run/admin.sock"
     )
     token: Annotated[SecretSource | None, Field(description="what a caller of a TCP address must present")] = None
-
-
-class StoreSettings(Settings):
-    """Where replay claims are kept."""
-
-    url: Annotated[str, Field(pattern=r"^(memory:$|sqlite:.+|rediss?://.+)", description="memory: | sqlite:PATH")] = (
-        "sqlite:state/hookgate.db"
-    )
 
 
 class BreakerSettings(Settings):

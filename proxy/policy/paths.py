@@ -11,6 +11,7 @@ from proxy.networks import NetworkSet, parse_network
 from proxy.policy.model import Admin, IpRule, Listen, ListenTls, Policy, Route, Rules, SchemaRule, UpstreamSettings
 from proxy.policy.presets import PROVIDERS, preset
 from proxy.policy.references import SecretReference, SecretSource
+from proxy.policy.store_settings import StoreSettings
 from proxy.policy.values import Endpoint, Target
 
 BUILTIN = "builtin:"
@@ -25,7 +26,7 @@ def absolute(policy: Policy, folder: Path) -> Policy:
             "listen": at.listen(policy.listen),
             "observe": policy.observe.model_copy(update={"address": at.endpoint(policy.observe.address)}),
             "admin": at.admin(policy.admin),
-            "store": policy.store.model_copy(update={"url": at.store(policy.store.url)}),
+            "store": at.store(policy.store),
             "state_directory": at.path(policy.state_directory),
             "upstream": at.upstream(policy.upstream),
             "routes": tuple(map(at.route, policy.routes)),
@@ -90,9 +91,16 @@ class _Beside:
     def target(self, url: Target) -> Target:
         return url._replace(path=self.path(url.path)) if url.path else url
 
-    def store(self, url: str) -> str:
-        kind, _, path = url.partition(":")
-        return f"sqlite:{self.path(path)}" if kind == "sqlite" else url
+    def store(self, store: StoreSettings) -> StoreSettings:
+        kind, _, path = store.url.partition(":")
+        return store.model_copy(
+            update={
+                "url": f"sqlite:{self.path(path)}" if kind == "sqlite" else store.url,
+                "ca_file": self.optional(store.ca_file),
+                "password": self.source(store.password),
+                "sentinel_password": self.source(store.sentinel_password),
+            }
+        )
 
     def listen(self, listen: Listen) -> Listen:
         return listen.model_copy(update={"address": self.endpoint(listen.address), "tls": listen.tls and self.tls(listen.tls)})

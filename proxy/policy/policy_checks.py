@@ -98,8 +98,6 @@ def _workers_and_store(policy: Policy) -> Complaints:
         yield Complaint(("workers",), _MANY)
         if url == "memory:":
             yield Complaint(("store", "url"), "memory: is not shared between workers; use sqlite:PATH, or workers: 1")
-    if url.startswith("redis"):
-        yield Complaint(("store", "url"), "redis is not served yet; use sqlite:PATH or memory:")
 
 
 def _limits(policy: Policy) -> Complaints:

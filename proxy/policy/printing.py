@@ -17,6 +17,7 @@ _HIDDEN_VALUE = "<secret value>"
 def printed(policy: Policy, folder: Path) -> str:
     """The policy as YAML. Files beside the policy, in ``folder``, are written relative to it."""
     tree = policy.model_dump(mode="json", by_alias=True, exclude_none=True)
+    tree["store"]["url"] = re.sub(r"//([^:/?#]*):[^/?#]*@", rf"//\1:{_HIDDEN_VALUE}@", tree["store"]["url"])
     for route in tree["routes"]:
         # SECURITY: a path that cannot be guessed is half of the lock; a public URL ends in that path.
         route["path"] = HIDDEN_PATH

@@ -27,6 +27,8 @@ from proxy.policy.rule_checks import route_complaints
 from proxy.policy.secret_checks import read_admin_token, read_secrets, secret_set_complaints
 from proxy.policy.secrets import Secret
 from proxy.policy.standins import Dropped, empty_places, without, without_empty
+from proxy.policy.store_checks import read_redis
+from proxy.redis_url import RedisAccess
 from proxy.policy.upstream_secrets import read_upstream_secrets
 
 
@@ -45,6 +47,8 @@ class Loaded:
     schemas: Mapping[str, object]
     """Parsed JSON Schemas by the name that the ``schema`` rule has for them: an absolute path or ``builtin:NAME``."""
     admin_token: Secret | None
+    redis: RedisAccess | None
+    """What opens the store, where it is a Redis."""
     upstream_secrets: Mapping[str, Secret]
     """What the bot of a route knows instead of the route's own secrets, by the name of the route."""
     warnings: tuple[Fault, ...]
@@ -100,6 +104,7 @@ class _Reading:
         self._secrets: dict[str, tuple[Secret, ...]] = {}
         self._schemas: dict[str, object] = {}
         self._admin_token: Secret | None = None
+        self._redis: RedisAccess | None = None
         self._upstream_secrets: dict[str, Secret] = {}
         self._policy = self._typed(document.value)
         if self._policy is not None and workers is not None:
@@ -118,6 +123,7 @@ class _Reading:
             watched=watched(policy, self._file),
             schemas=MappingProxyType(self._schemas),
             admin_token=self._admin_token,
+            redis=self._redis,
             upstream_secrets=MappingProxyType(self._upstream_secrets),
             warnings=warnings,
         )
@@ -168,6 +174,8 @@ class _Reading:
         self.complaints += policy_complaints(policy)
         self.complaints += tls_complaints(policy)
         self._admin_token, found = read_admin_token(written, folder, environ)
+        self.complaints += found
+        self._redis, found = read_redis(written, policy.store.ca_file, folder, environ)
         self.complaints += found
         self._upstream_secrets, found = read_upstream_secrets(written, folder, environ, self._dropped.route_whole)
         self.complaints += found
