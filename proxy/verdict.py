@@ -32,6 +32,7 @@ class Reason(StrEnum):
     __hash__ = str.__hash__
 
     NONE = "none"
+    HANDSHAKE = "handshake"  # answered in the bot's place: the sender only checked the address
     # Walls: HTTP itself. They have no mode and no switch.
     MALFORMED_REQUEST = "malformed_request"
     UNSUPPORTED_FRAMING = "unsupported_framing"
@@ -83,10 +84,12 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     DUPLICATE = "duplicate"
     FAILED = "failed"
+    ANSWERED = "answered"
 
 
 STATUS: dict[Reason, int] = {
     Reason.NONE: 200,
+    Reason.HANDSHAKE: 200,
     Reason.MALFORMED_REQUEST: 400,
     Reason.UNSUPPORTED_FRAMING: 400,
     Reason.HEADER_TOO_LARGE: 431,
@@ -202,6 +205,8 @@ def outcome_of(reason: Reason) -> Outcome:
     """The outcome that a reason stands for when it decided the exchange."""
     if reason is Reason.NONE:
         return Outcome.FORWARDED
+    if reason is Reason.HANDSHAKE:
+        return Outcome.ANSWERED
     if reason is Reason.REPLAY_DUPLICATE or reason is Reason.REPLAY_IN_FLIGHT:
         return Outcome.DUPLICATE
     return Outcome.FAILED if reason in FAILURES else Outcome.REFUSED
@@ -281,9 +286,18 @@ class Finding(NamedTuple):
     mode: Mode
 
 
+class Said(NamedTuple):
+    """What is answered in the bot's place."""
+
+    fields: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
 class Refusal(NamedTuple):
-    """The finding that decided: the request goes no further."""
+    """What decided: the request goes no further."""
 
     reason: Reason
     status: int
     retry_after: int = 0
+    said: Said | None = None
+    """Only with ``handshake``."""

@@ -139,7 +139,7 @@ def test_each_reason_has_a_home() -> None:
     """Every reason is found by a rule, before a route is known, or by us or the bot; no word is an orphan."""
     of_rules = {reason for reasons in RULE_REASONS.values() for reason in reasons}
     of_walls = {Reason.CLIENT_ABORTED, Reason.METHOD_NOT_ALLOWED, Reason.LENGTH_REQUIRED, Reason.BODY_TOO_LARGE}
-    assert of_rules | set(UNROUTED) | FAILURES | of_walls | CLOSES | {Reason.NONE} == set(Reason)
+    assert of_rules | set(UNROUTED) | FAILURES | of_walls | CLOSES | {Reason.NONE, Reason.HANDSHAKE} == set(Reason)
     assert set(RULE_REASONS) == set(RuleName)
 
 

@@ -14,7 +14,7 @@ from proxy.networks import Address
 from proxy.policy.model import Policy
 from proxy.policy.reader import Loaded, read_policy
 from proxy.policy.values import format_instant
-from proxy.verdict import Outcome, Reason
+from proxy.verdict import Cause, Outcome, Reason
 
 _HINTS = {
     Reason.MALFORMED_REQUEST: "a wall of HTTP, in force in every mode: the request is not written as RFC 9112 demands",
@@ -43,7 +43,7 @@ def explain(policy: Path, request: str, at: float, peer: Address, *, as_json: bo
         sys.stdout.write(orjson.dumps(_tree(rehearsal), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
         sys.stdout.write("\n".join(_lines(rehearsal, loaded.policy, at)) + "\n")
-    return 0 if rehearsal.exchange.outcome is Outcome.FORWARDED else 1
+    return 0 if rehearsal.exchange.outcome in {Outcome.FORWARDED, Outcome.ANSWERED} else 1
 
 
 def _rehearsed(loaded: Loaded, raw: bytes, at: float, peer: Address) -> Rehearsal:
@@ -60,7 +60,7 @@ def _rehearsed(loaded: Loaded, raw: bytes, at: float, peer: Address) -> Rehearsa
 def _cause(rehearsal: Rehearsal) -> str:
     """The word of the log's ``cause``: empty where no signature was wrong."""
     wrong = any(found.reason is Reason.SIGNATURE_MISMATCH for found in rehearsal.exchange.findings)
-    return rehearsal.exchange.cause.value if wrong else ""
+    return rehearsal.exchange.cause.value if wrong or rehearsal.exchange.cause is not Cause.UNKNOWN else ""
 
 
 def _tree(rehearsal: Rehearsal) -> dict[str, object]:
@@ -94,6 +94,8 @@ def _lines(rehearsal: Rehearsal, policy: Policy, at: float) -> Iterator[str]:
     if exchange.outcome is Outcome.FORWARDED:
         reported = f"; {len(exchange.findings)} reported" if exchange.findings else ""
         yield f"it would be forwarded{reported}" + (f"; cause of the mismatch: {cause}" if cause else "")
+    elif exchange.outcome is Outcome.ANSWERED:
+        yield f"it would be answered here, {exchange.status}: the sender only checks the address (handshake: answer)"
     else:
         yield f"{exchange.outcome.value}: {exchange.reason.value}, answered {exchange.status}" + (
             f"; cause: {cause}" if cause else ""

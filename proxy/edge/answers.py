@@ -1,12 +1,15 @@
 """Our own answers: constant for their status, telling an attacker nothing. Never 410, never a 3xx, never a 2xx with a body.
 
-A 2xx with a body may be executed by the sender (Telegram runs a ``method`` found there), so ours is empty.
+A 2xx with a body may be executed by the sender (Telegram runs a ``method`` found there), so ours is empty. Only the answer to a
+sender that checks the address has one: what that sender's preset says.
 """
 
 import time
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final
+
+from proxy.verdict import Said
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -50,4 +53,20 @@ def own_answer(
         request_id,
         b"Connection: close\r\n" if close else b"",
         b"" if bodyless else body,
+    )
+
+
+def said_answer(status: int, said: Said, request_id: bytes, *, close: bool) -> bytes:
+    """One whole answer in the bot's place. A 204 has neither body nor length (RFC 9110 section 8.6)."""
+    fields = b"".join(b"%b: %b\r\n" % field for field in said.fields)
+    length = b"" if status == HTTPStatus.NO_CONTENT else b"Content-Length: %d\r\n" % len(said.body)
+    return b"HTTP/1.1 %d %b\r\n%b%b%bX-Request-Id: %b\r\n%b\r\n%b" % (
+        status,
+        _PHRASES.get(status, "OK").encode(),
+        _date.line(),
+        fields,
+        length,
+        request_id,
+        b"Connection: close\r\n" if close else b"",
+        said.body,
     )

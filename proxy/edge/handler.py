@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
 
-from proxy.edge.answers import own_answer
+from proxy.edge.answers import own_answer, said_answer
 from proxy.edge.framing import HeadReader
 from proxy.edge.intake import Intake, Journey
 from proxy.edge.recurring import Known
@@ -129,6 +129,7 @@ class Handler:
         story.head = head
         story.request_id = head.request_id
         gate = serving.routes.gates.get(head.path)
+        gate = gate.gate_of(head) if gate is not None and gate.waives else gate
         if gate is None or (head.query is not None and not gate.query):
             self._refuse(line, story, refusal_of(Fail(Reason.UNKNOWN_ROUTE)))
             return
@@ -213,6 +214,9 @@ class Handler:
         story.reason = refusal.reason
         story.status = refusal.status
         close = refusal.reason in CLOSES or line.closing or line.unread
+        if refusal.said is not None:
+            line.answer(said_answer(refusal.status, refusal.said, story.request_id, close=close), close=close)
+            return
         bodyless = story.head is not None and story.head.method == "HEAD"
         line.answer(
             own_answer(

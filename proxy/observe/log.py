@@ -15,13 +15,19 @@ from typing import Final
 import orjson
 
 from proxy.exchange import Exchange
-from proxy.verdict import Outcome
+from proxy.verdict import Cause, Outcome
 
 _FLUSH_BYTES: Final = 32 * 1024
 _QUEUED: Final = 256
 _PER_SECOND: Final = 10
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-_LEVEL_OF: Final = {Outcome.FORWARDED: "info", Outcome.DUPLICATE: "info", Outcome.REFUSED: "warning", Outcome.FAILED: "error"}
+_LEVEL_OF: Final = {
+    Outcome.FORWARDED: "info",
+    Outcome.ANSWERED: "info",
+    Outcome.DUPLICATE: "info",
+    Outcome.REFUSED: "warning",
+    Outcome.FAILED: "error",
+}
 
 
 class Sink:
@@ -118,7 +124,7 @@ class ExchangeLog:
         # SECURITY: formatted, not serialised, for this is a dear step of the hot path: every text here is an address, an id of
         # our own form or a word of a closed list, so none can hold a quote, a backslash or a control character.
         findings = ",".join([f'"{rule}:{reason}:{mode}"' for rule, reason, mode in exchange.findings])
-        cause = exchange.cause if "signature_mismatch" in findings else ""
+        cause = exchange.cause if exchange.cause is not Cause.UNKNOWN or "signature_mismatch" in findings else ""
         return (
             f'{{"time":"{stamp}.{int(exchange.arrived % 1 * 1000):03d}Z","level":"{level}","event":"exchange",'
             f'"request_id":"{exchange.request_id}","route":"{exchange.route}","client":"{exchange.client}","peer":"{exchange.peer}",'

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from proxy.messages import Request
 from proxy.pipeline.gate import Gate, Plan
+from proxy.pipeline.handshakes import receiving
 from proxy.pipeline.modes import Switch, milder, stance_of
 from proxy.pipeline.schemes import body_rule, head_rule, read_of, timestamp_of
+from proxy.policy.handshakes import token_owner
 from proxy.policy.model import Policy, Route, SchemaRule
 from proxy.policy.paths import networks_of
 from proxy.policy.secrets import Secret
@@ -63,7 +65,9 @@ def build(
     gates = {}
     managed = set(_FORWARDING)
     for route in policy.routes:
-        gates[route.path.encode()] = _gate(policy, route, secrets.get(route.name, ()), schemas, replay(route), switch)
+        own = secrets.get(route.name, ())
+        gate = _gate(policy, route, own, schemas, replay(route), switch)
+        gates[route.path.encode()] = receiving(gate, route, own, secrets.get(token_owner(route.name), ()))
         managed.update(_relied_on(route))
     return Routes(gates, frozenset(managed))
 
@@ -78,11 +82,14 @@ def _gate(
     size = rules.size
     limit = policy.limits.body_bytes
 
+    def counts(rule: HeadRule | BodyRule, own: Mode, base: Mode) -> Mode:
+        return Mode.ENFORCE if rule.name in route.pinned else milder(own, base)
+
     def plan(base: Mode) -> Plan:
         stops = size is not None and milder(size.mode, base) is Mode.ENFORCE
         return Plan(
-            door=tuple((rule, mode) for rule, own in door if (mode := milder(own, base)) is not Mode.OFF),
-            desk=tuple((rule, mode) for rule, own in desk if (mode := milder(own, base)) is not Mode.OFF),
+            door=tuple((rule, mode) for rule, own in door if (mode := counts(rule, own, base)) is not Mode.OFF),
+            desk=tuple((rule, mode) for rule, own in desk if (mode := counts(rule, own, base)) is not Mode.OFF),
             claim=milder(replay_mode, base),
             shape=tuple((rule, mode) for rule, own in shape if (mode := milder(own, base)) is not Mode.OFF),
             body_limit=min(size.max, limit) if stops and size else limit,
@@ -102,6 +109,7 @@ def _gate(
         query=route.query == "pass",
         senders=lambda head: head.client in listed,
         event=_event(route.event),
+        pinned=frozenset(route.pinned),
     )
 
 

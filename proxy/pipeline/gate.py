@@ -6,7 +6,7 @@ A rule that raises is a ``Fail`` of its own (``rule_broke``), and the rule's mod
 
 import logging
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from proxy.messages import Head, Request
 from proxy.pipeline.modes import chosen
@@ -64,7 +64,10 @@ class Permit(NamedTuple):
 class Gate:
     """All rules of one route. ``stance`` alone may change while it lives: the switch turns it."""
 
-    __slots__ = ("_optional", "_proved", "event", "methods", "name", "plans", "query", "replay", "senders", "stance")
+    __slots__ = ("_optional", "_proved", "event", "methods", "name", "pinned", "plans", "query", "replay", "senders", "stance")
+
+    waives: ClassVar[bool] = False
+    """Whether some of its requests are judged by another gate (``gate_of``)."""
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Gate:
         query: bool,
         senders: Callable[[Head], bool],
         event: Callable[[Request], str],
+        pinned: frozenset[RuleName] = frozenset(),
     ) -> None:
         self.name = name
         self.plans = plans
@@ -88,8 +92,13 @@ class Gate:
         self.query = query
         self.senders = senders
         self.event = event
+        self.pinned = pinned
         self._proved = proved
         self._optional = optional
+
+    def gate_of(self, head: Head) -> "Gate":
+        """The gate that judges a request with this head."""
+        return self
 
     def open(self) -> Judgement:
         """Begin to judge a request under the stance of this moment."""
@@ -107,7 +116,7 @@ class Gate:
                 continue
             refusal = self._note(verdict, rule.name, mode, judgement)
             if refusal is not None:
-                if judgement.share == 100:
+                if judgement.share == 100 or rule.name in self.pinned:
                     return refusal
                 judgement.held = judgement.held or refusal
         return None

@@ -5,6 +5,7 @@ A scheme whose libraries are large is imported where a route has it, and nowhere
 
 from collections.abc import Mapping, Sequence
 
+from proxy.policy.callbacks import CallbackSignature, EnvelopeSignature, LarkEnvelope
 from proxy.policy.model import Route
 from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.secrets import Secret
@@ -55,6 +56,19 @@ def signature_rule(route: Route, settings: Signature, secrets: Sequence[Secret])
             from proxy.rules.publickey import public_keys
 
             return public_keys(settings, secrets, values_of(route, settings))
+        case CallbackSignature():
+            from proxy.rules.callback import Callback
+
+            return Callback(settings, secrets)
+        case LarkEnvelope():
+            from proxy.rules.callback import BareEnvelope
+
+            return BareEnvelope(settings, secrets)
+        case EnvelopeSignature():
+            from proxy.rules.decrypt import Envelope, hmac_of, hmac_secrets
+
+            inner = hmac_of(settings)
+            return Envelope(settings, digests(inner, hmac_secrets(secrets), values_of(route, inner)))
         case AnySignature():
             ways = [Way(fitting(one.when), signature_rule(route, one.signature, secrets)) for one in settings.of]
             absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer_of(settings))

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from proxy.networks import NetworkSet
+from proxy.policy.callbacks import DecryptOption
+from proxy.policy.handshakes import Handshake, HandshakeOption, HandshakeSettings
 from proxy.policy.references import SecretSource, SecretsValue
 from proxy.policy.schemes import Signature
 from proxy.policy.settings import RuleSettings, Settings
@@ -26,7 +28,7 @@ from proxy.policy.values import (
     StanceValue,
     TargetValue,
 )
-from proxy.verdict import Mode
+from proxy.verdict import Mode, RuleName
 
 
 class ListenTls(Settings):
@@ -252,6 +254,19 @@ class Route(Settings):
     ] = None
     upstream: Annotated[UpstreamSettings | None, Field(description="overrides the policy's")] = None
     mode: Annotated[StanceValue | None, Field(description="overrides the policy's")] = None
+    handshake: Annotated[
+        HandshakeOption,
+        Field(description="who answers the sender's checks of the address: forward (the bot) or answer (the gate), or a mapping"),
+    ] = HandshakeSettings()
+    handshakes: Annotated[tuple[Handshake, ...], Field(description="the checks that this sender makes; a preset knows them")] = ()
+    pinned: Annotated[
+        tuple[Annotated[RuleName, Field(strict=False)], ...],
+        Field(description="rules that enforce whatever mode and switch say, for senders that probe with forged requests"),
+    ] = ()
+    decrypt: Annotated[
+        DecryptOption | None,
+        Field(description="aes-256-gcm: the bot gets the plaintext of scheme: hmac-envelope; the one place where bytes change"),
+    ] = None
     insecure: Annotated[bool, Field(description="says that no rule of authenticity is wanted; a gauge tells")] = False
     senders: Annotated[
         NetworksValue,

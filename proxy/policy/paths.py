@@ -42,6 +42,7 @@ def watched(policy: Policy, file: Path) -> tuple[Path, ...]:
     named += [upstream.secret.from_file or "" for upstream in upstreams if upstream and upstream.secret]
     for route in policy.routes:
         named += [one.from_file or "" for secret in route.secrets for one in (secret, *secret.values.values())]
+        named.append((route.handshake.token and route.handshake.token.from_file) or "")
         rule = route.rules.json_schema
         named += [name for name in schema_names(rule) if not name.startswith(BUILTIN)] if rule else []
     return tuple(Path(name) for name in dict.fromkeys(named) if name)
@@ -131,6 +132,10 @@ class _Beside:
 
     def route(self, route: Route) -> Route:
         secrets = tuple(map(self.secret, route.secrets))
+        token = route.handshake.token
+        if token is not None:
+            token = token.model_copy(update={"from_file": self.optional(token.from_file)})
+            route = route.model_copy(update={"handshake": route.handshake.model_copy(update={"token": token})})
         return route.model_copy(
             update={"upstream": self.upstream(route.upstream), "secrets": secrets, "rules": self.rules(route.rules)}
         )

@@ -23,7 +23,8 @@ def printed(policy: Policy, folder: Path) -> str:
         route["path"] = HIDDEN_PATH
         if "public_url" in route:
             route["public_url"] = re.sub(r"(?<=[^/:])/.*", f"/{HIDDEN_PATH}", route["public_url"])
-        for secret in route["secrets"]:
+        several = [value for secret in route["secrets"] for value in secret["values"].values()]
+        for secret in (*route["secrets"], *several, route["handshake"].get("token", {})):
             if "value" in secret:
                 secret["value"] = _HIDDEN_VALUE
     return write(_tidy(tree, f"{os.path.abspath(folder)}/"))

@@ -19,6 +19,8 @@ from proxy.policy import document as yaml_document
 from proxy.policy.document import Document, Plain
 from proxy.policy.faults import Complaint, Places, complaints, nearest
 from proxy.policy.file_checks import read_schemas, tls_complaints
+from proxy.policy.handshake_checks import handshake_complaints, read_handshake_token
+from proxy.policy.handshakes import token_owner
 from proxy.policy.model import Policy
 from proxy.policy.paths import absolute, watched
 from proxy.policy.policy_checks import policy_complaints
@@ -184,9 +186,12 @@ class _Reading:
             at: yaml_document.Path = ("routes", index)
             complete = self._dropped.route_whole(index)
             self.complaints += route_complaints(route, at, written, whole=complete)
+            self.complaints += handshake_complaints(route, at) if complete else ()
             self._secrets[route.name], found = read_secrets(route, at, folder, environ, inline=inline)
             self.complaints += found
             self.complaints += secret_set_complaints(route, at, now, whole=complete)
+            self._secrets[token_owner(route.name)], found = read_handshake_token(route, at, folder, environ, inline=inline)
+            self.complaints += found
             schemas, found = read_schemas(resolved, at)
             self._schemas |= schemas
             self.complaints += found

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field
 
+from proxy.policy.callbacks import DingtalkSignature, EnvelopeSignature, LarkEnvelope, WecomSignature
 from proxy.policy.settings import Settings
 from proxy.policy.signatures import (
     EcdsaSignature,
@@ -62,7 +63,17 @@ class AnySignature(SignatureSettings):
 
 
 Signature = Annotated[
-    TokenSignature | HmacSignature | HashSignature | Ed25519Signature | RsaSignature | EcdsaSignature | AnySignature,
+    TokenSignature
+    | HmacSignature
+    | HashSignature
+    | Ed25519Signature
+    | RsaSignature
+    | EcdsaSignature
+    | AnySignature
+    | WecomSignature
+    | DingtalkSignature
+    | LarkEnvelope
+    | EnvelopeSignature,
     Field(discriminator="scheme"),
 ]
 

@@ -41,6 +41,9 @@ FIELDS = [
 ]
 """As documented, in this order."""
 
+LEVELS = {"forwarded": "info", "answered": "info", "duplicate": "info", "refused": "warning", "failed": "error"}
+"""How loud each outcome is."""
+
 
 class Lines:
     """A sink into a file, and what has come out of it."""
@@ -127,7 +130,7 @@ def test_every_reason_is_a_line(reason: Reason, lines: Made) -> None:
     (line,) = made.close()
     assert (line["reason"], line["route"]) == (reason.value, "-")
     assert len(line["findings"]) == len(RuleName) * len(Mode)
-    assert line["level"] == {"forwarded": "info", "duplicate": "info", "refused": "warning", "failed": "error"}[line["outcome"]]
+    assert line["level"] == LEVELS[line["outcome"]]
 
 
 @pytest.mark.parametrize(("level", "told"), [("debug", 4), ("info", 4), ("warning", 2), ("error", 1)])
@@ -385,4 +388,4 @@ def test_nothing_is_told_that_may_not_be() -> None:
         "arrived", "request_id", "route", "peer", "client", "listed", "outcome", "reason", "findings", "secret", "cause",
         "status", "size", "update_type", "quarantined", "ambiguous", "total", "verification", "upstream",
     }  # fmt: skip
-    assert {outcome.value for outcome in Outcome} == {"forwarded", "refused", "duplicate", "failed"}
+    assert {outcome.value for outcome in Outcome} == {"forwarded", "refused", "duplicate", "failed", "answered"}

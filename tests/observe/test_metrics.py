@@ -173,7 +173,7 @@ def test_counts() -> None:
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.NONE])
 def test_every_reason_is_counted_under_one_outcome(reason: Reason) -> None:
     """No reason but none is an outcome forwarded, and repeats are duplicates, not refusals."""
-    assert outcome_of(reason) in {Outcome.REFUSED, Outcome.DUPLICATE, Outcome.FAILED}
+    assert outcome_of(reason) in {Outcome.REFUSED, Outcome.DUPLICATE, Outcome.FAILED, Outcome.ANSWERED}
     assert (outcome_of(reason) is Outcome.DUPLICATE) == (reason in {Reason.REPLAY_DUPLICATE, Reason.REPLAY_IN_FLIGHT})
 
 
