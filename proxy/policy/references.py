@@ -10,8 +10,6 @@ from pydantic import BeforeValidator, Field
 from proxy.policy.settings import Settings
 from proxy.policy.values import Instant
 
-_SOURCES = frozenset({"from_env", "from_file", "value"})
-
 
 class SecretSource(Settings):
     """Where a secret that is not a route's comes from (a token of the admin address, say)."""
@@ -26,6 +24,7 @@ class SecretValue(SecretSource):
     value: Annotated[
         str | None, Field(repr=False, description="the secret itself: demo and tests, with allow_inline_secrets: true")
     ] = None
+    allow_weak: Annotated[bool, Field(description="accept fewer than 16 bytes, where the provider dictates it")] = False
 
 
 class SecretReference(SecretValue):
@@ -37,14 +36,12 @@ class SecretReference(SecretValue):
     )
     not_before: Annotated[Instant | None, Field(description="not accepted before this moment")] = None
     not_after: Annotated[Instant | None, Field(description="not accepted from this moment on")] = None
-    allow_weak: Annotated[bool, Field(description="accept fewer than 16 bytes, where the provider dictates it")] = False
 
 
 def _listed(written: object) -> object:
     """A mapping of named values is a list of one secret; values beside the id belong under ``values``."""
     if isinstance(written, dict):
-        sources = written if written.keys() <= _SOURCES else {"values": written}
-        return ({"id": "main", **sources},)
+        return (_gathered({"id": "main", **written}),)
     return tuple(map(_gathered, written)) if isinstance(written, list | tuple) else written
 
 

@@ -73,8 +73,13 @@ def _several(reference: SecretReference, route: Route, path: Path, folder: Folde
             found.append(Complaint((*path, "values", name), f"{who}, {name}: {error}"))
             continue
         newest = max(filter(None, (newest, created)), default=None)
-        trouble = weakness(values[name]) if name not in signature.OPEN_VALUES or not values[name].strip() else None
-        if trouble is None and name not in signature.OPEN_VALUES and len(values[name]) < WEAK_BYTES and not reference.allow_weak:
+        trouble = weakness(values[name]) if name not in signature.open_values() or not values[name].strip() else None
+        if (
+            trouble is None
+            and name not in signature.open_values()
+            and len(values[name]) < WEAK_BYTES
+            and not reference.allow_weak
+        ):
             trouble = f"is shorter than {WEAK_BYTES} bytes; allow_weak: true where the provider dictates it"
         if trouble:
             found.append(Complaint((*path, "values", name), f"{who} of route {route.name!r}: {name} {trouble}"))
@@ -96,13 +101,14 @@ def _names(reference: SecretReference, signature: SignatureSettings, who: str, p
 
 def secret_set_complaints(route: Route, at: Path, now: float, *, whole: bool) -> Iterator[Complaint]:
     """What is wrong with a route's secrets as a set: none, unused, repeated ids, all expired."""
+    signature = route.rules.signature
     ids: dict[str, int] = {}
     for index, secret in enumerate(route.secrets):
         if ids.setdefault(secret.id, index) != index:
             yield Complaint((*at, "secrets", index, "id"), f"{secret.id!r} is the id of secrets[{ids[secret.id]}] too")
     if whole and route.secrets and route.rules.signature is None:
         yield Complaint((*at, "secrets"), "nothing uses them: the route has no signature rule")
-    if whole and not route.secrets and signature_runs(route):
+    if whole and not route.secrets and signature_runs(route) and (signature is None or signature.needs_secrets):
         yield Complaint(at, "its signature rule needs secrets")
     if route.secrets and all(secret.not_after is not None and now >= secret.not_after for secret in route.secrets):
         yield Complaint((*at, "secrets"), "all have expired")
@@ -136,6 +142,8 @@ def _strength(value: bytes, reference: SecretReference, route: Route, at: Path) 
         return
     if value in {public.encode() for public in facts.public}:
         yield Complaint(at, f"{who} is printed in the pages of {route.provider}: everybody knows it")
+    if len(set(value)) == 1:
+        yield Complaint(at, f"{who} is one character repeated", grave=False)
     if value != value.strip():
         yield Complaint(at, f"{who} begins or ends with white space", grave=False)
     signature = route.rules.signature

@@ -97,8 +97,6 @@ def weakness(value: bytes) -> str | None:
         return "is empty"
     if not value.strip():
         return "is blank"
-    if len(set(value)) == 1:
-        return "is one character repeated"
     return None
 
 

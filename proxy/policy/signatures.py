@@ -38,6 +38,19 @@ class SignatureSettings(RuleSettings):
         """The names of the values of a secret that has several; empty for a secret of one value."""
         return self.VALUES
 
+    @property
+    def needs_secrets(self) -> bool:
+        """Whether nothing can be judged without one of the route's secrets."""
+        return True
+
+    def troubles(self) -> Iterator[tuple[str, str, bool]]:
+        """What is wrong with the settings as a whole: the key, the words, and whether it is a fault or only to be known."""
+        yield from ()
+
+    def open_values(self) -> frozenset[str]:
+        """Those of the values that are no secrets."""
+        return self.OPEN_VALUES
+
     def selectors(self) -> Iterator[tuple[str, Selector]]:
         """The places of the request that it names, each under its key."""
         yield from ()
@@ -201,9 +214,15 @@ class HashSignature(TemplateSignature):
     values: Annotated[
         tuple[str, ...], Field(description="names of a secret's several values, each written {secret:NAME} in the template")
     ] = ()
+    open: Annotated[
+        tuple[str, ...], Field(description="those of them that are no secrets, such as an application's id")
+    ] = ()
 
     def value_names(self) -> tuple[str, ...]:
         return self.values
+
+    def open_values(self) -> frozenset[str]:
+        return frozenset(self.open)
 
 
 class PublicKeySignature(TemplateSignature):

@@ -105,7 +105,7 @@ class SelectorKind(StrEnum):
 class Selector(NamedTuple):
     """One named value inside a request, such as ``json:/update_id`` or ``header:X-GitHub-Delivery``.
 
-    ``header:webhook-id|svix-id`` is the one of them that a request has. ``list:t`` is the item ``t`` of the signature header's own
+    ``header:webhook-id|svix-id`` is the one of them that a request has. ``list:t`` is the item ``t`` of the signature's own
     list; ``body:sha256`` is the digest of the whole body; ``basic:credentials`` is ``user:password`` and ``basic:password`` the
     second half of it (RFC 7617).
     """

@@ -18,7 +18,9 @@ import orjson
 from proxy.errors import HookgateError
 from proxy.messages import Field, Head, Request
 from proxy.networks import UNIX
+from proxy.policy.keys import decode_key
 from proxy.policy.model import ContentRule, Route, TimestampRule
+from proxy.policy.particular import AdyenPaymentsSignature, TwilioSignature
 from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import (
@@ -33,8 +35,10 @@ from proxy.policy.signatures import (
     TokenSignature,
 )
 from proxy.policy.values import Part, Selector, SelectorKind
-from proxy.rules.keys import Read, at, pointer, reader
+from proxy.rules.adyen import ITEMS, SIGNATURE, signature_of
+from proxy.rules.keys import Read, at, every, pointer, reader
 from proxy.rules.schemes import encoded, hmac_digest, plain_digest, signed_bytes, signed_url
+from proxy.rules.twilio import is_form, signed_request, with_body_hash
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")
@@ -241,6 +245,14 @@ def _sign(draft: Draft, signature: Signature, made: Made) -> None:
             draft.put(_concrete(draft, signature.stand), signature.prefix.encode() + draft.secret.reveal())
         case TemplateSignature():
             _sign_template(draft, signature, made)
+        case TwilioSignature():
+            if draft.body and not is_form(draft.request()):
+                path, _, query = draft.target.partition(b"?")
+                draft.target = path + b"?" + with_body_hash(query, draft.body)
+            made_of = signed_request(draft.secret.reveal(), draft.route.public_url or "", draft.request())
+            draft.put(signature.stand, made_of)
+        case AdyenPaymentsSignature():
+            draft.body = _with_items_signed(draft)
         case AnySignature():
             way = signature.of[0]
             for condition in way.when:
@@ -320,6 +332,19 @@ def _with(body: bytes, tokens: tuple[str, ...], value: bytes) -> bytes:
     if not isinstance(inner, dict):
         raise HookgateError(f"the body must be JSON in which /{'/'.join(tokens)} can stand: the credential belongs there")
     inner[tokens[-1]] = value.decode()
+    return orjson.dumps(document)
+
+
+def _with_items_signed(draft: Draft) -> bytes:
+    try:
+        document = orjson.loads(draft.body)
+    except orjson.JSONDecodeError:
+        document = None
+    items = [item for item in every(document, ITEMS) if isinstance(item, dict)]
+    if not items:
+        raise HookgateError("the body must be JSON with notificationItems: each of them is signed by itself")
+    for item in items:
+        item.setdefault(SIGNATURE[0], {})[SIGNATURE[1]] = signature_of(decode_key("hex", draft.secret.reveal()), item)
     return orjson.dumps(document)
 
 
