@@ -27,7 +27,10 @@ bench: $(VENV)/ready-dev ## Measure against nginx, HAProxy, Envoy, Caddy and pla
 	$(BIN)/python -m tests.bench $(BENCH)
 
 fuzz: $(VENV)/ready-dev tools ## The long form of the byte and wall proofs
-	HOOKGATE_LONG=1 $(BIN)/pytest -m long --timeout=0 $(PYTEST)
+	HOOKGATE_LONG=1 $(BIN)/pytest -m long --timeout=0 --ignore=tests/delivery $(PYTEST)
+
+soak: $(VENV)/ready-dev tools ## The long form of the delivery proofs: a million requests, 200,000 updates under faults, a thousand kills
+	$(BIN)/pytest -m long --timeout=0 -s tests/delivery $(PYTEST)
 
 editor: $(VENV)/ready ## Open the policies in config/ in a real YAML language server (needs node and npm)
 	npm install --silent --no-audit --no-fund --prefix $(VENV)/editor yaml-language-server@2.0.0

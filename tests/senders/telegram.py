@@ -95,6 +95,7 @@ class Telegram:
         self._gone_since: float | None = None
         self._last_success = 0.0
         self._may_open = asyncio.Lock()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._openings: deque[float] = deque(maxlen=10)
         self._began = asyncio.get_running_loop().time()
         self._senders = [asyncio.create_task(self._send_ready()) for _ in range(connections)]
@@ -128,19 +129,18 @@ class Telegram:
         for sender in self._senders:
             sender.cancel()
         await asyncio.gather(*self._senders, return_exceptions=True)
+        for writer in list(self._writers):
+            self._drop(writer)
+        await asyncio.sleep(0)
 
     # -- one connection
 
     async def _send_ready(self) -> None:
         line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        try:
-            while not self.deleted:
-                name = await self._ready.get()
-                pending = self._queues[name][0]
-                line = await self._try(name, pending, line)
-        finally:
-            if line is not None:
-                line[1].close()
+        while not self.deleted:
+            name = await self._ready.get()
+            pending = self._queues[name][0]
+            line = await self._try(name, pending, line)
 
     async def _try(
         self, name: int, pending: _Pending, line: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None
@@ -149,8 +149,10 @@ class Telegram:
         number = pending.update.number
         answer, heard = None, ""
         try:
-            if line is None or line[0].at_eof():
-                line = await self._open()
+            if line is not None and line[0].at_eof():
+                self._drop(line[1])
+                line = None
+            line = line or await self._open()
             self.attempts[number] += 1
             line[1].write(self.request(pending.update))
             async with asyncio.timeout(self._patience * self.second):
@@ -163,9 +165,13 @@ class Telegram:
             heard = "closed"
         self._judge(name, pending, answer, heard)
         if line is not None and (answer is None or not answer.reusable):
-            line[1].close()
+            self._drop(line[1])
             line = None
         return line
+
+    def _drop(self, writer: asyncio.StreamWriter) -> None:
+        self._writers.discard(writer)
+        writer.transport.abort()
 
     def request(self, update: Update) -> bytes:
         """The whole request, its fields in Telegram's order."""
@@ -182,6 +188,7 @@ class Telegram:
             self._openings.append(self.now())
         self.opened += 1
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 18)
+        self._writers.add(writer)
         return reader, writer
 
     # -- what an answer means

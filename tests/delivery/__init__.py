@@ -1,0 +1,1 @@
+"""Proofs that what is sent arrives once and is never lost, whatever dies meanwhile."""

@@ -1,0 +1,177 @@
+"""Telegram sends while something breaks all the time: bot, store, gate, and the network on both sides of it.
+
+At the end what it believes delivered is what the bot executed: nothing is missing, no chat is blocked, each chat's order held.
+"""
+
+import asyncio
+import random
+import signal
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.delivery.scene import Scene, first_times, played, unmarked
+from tests.faultproxy import Fault, FaultProxy, proxied
+from tests.gates import PATIENCE, TOKEN
+from tests.senders.telegram import Telegram, message
+
+CHATS = 200
+PENDING = 400
+"""Updates on their way at once, at most."""
+
+
+class Havoc:
+    """What breaks, one after the other, by chance; ``front`` is between sender and gate, ``back`` between gate and bot."""
+
+    def __init__(self, scene: Scene, front: FaultProxy, back: FaultProxy) -> None:
+        self.done: Counter[str] = Counter()
+        self._scene = scene
+        self.front = front
+        self.back = back
+        self._chance = random.Random()  # noqa: S311 - a test's
+        faults: dict[str, Callable[[], Awaitable[None]]] = {
+            "bot killed": self._kill_bot,
+            "bot stopped": self._stop_bot,
+            "store held": self._hold_store,
+            "gate killed": self._kill_gate,
+        }
+        for fault in Fault:
+            faults[f"{fault.name.lower()} towards the bot"] = self._network(back, fault)
+            faults[f"{fault.name.lower()} towards the gate"] = self._network(front, fault)
+        self.faults = faults
+
+    async def reign(self, every: float) -> None:
+        """Until cancelled: a fault, and a moment of peace. All come before one comes again."""
+        while True:
+            names = list(self.faults)
+            self._chance.shuffle(names)
+            for name in names:
+                await self.faults[name]()
+                self.done[name] += 1
+                await asyncio.sleep(every * self._chance.uniform(0.2, 0.6))
+
+    def _network(self, proxy: FaultProxy, fault: Fault) -> Callable[[], Awaitable[None]]:
+        async def break_it() -> None:
+            await proxy.inflict(fault, 0.02)
+            # Longer than the gate waits for its bot, at times.
+            await asyncio.sleep(self._chance.uniform(0.05, 1.4 if fault is Fault.STALL else 0.3))
+            await proxy.clear()
+
+        return break_it
+
+    async def _kill_bot(self) -> None:
+        self._scene.kill_bot()
+        await asyncio.to_thread(self._scene.start_bot)
+        self.back.target = self._scene.bot_port
+
+    async def _stop_bot(self) -> None:
+        self._scene.signal_bot(signal.SIGSTOP)
+        await asyncio.sleep(self._chance.uniform(0.05, 1.4))
+        self._scene.signal_bot(signal.SIGCONT)
+
+    async def _hold_store(self) -> None:
+        other = sqlite3.connect(self._scene.folder / "state" / "claims.db", isolation_level=None, timeout=5.0)
+        other.execute("BEGIN IMMEDIATE")
+        await asyncio.sleep(self._chance.uniform(0.05, 0.6))
+        other.close()
+
+    async def _kill_gate(self) -> None:
+        await asyncio.to_thread(self._scene.kill_gate)
+        await asyncio.to_thread(self._scene.start_gate, self.back.port)
+        self.front.target = self._scene.gate.port
+
+
+class Run:
+    """All parts of one run."""
+
+    def __init__(self, scene: Scene, sender: Telegram, havoc: Havoc) -> None:
+        self.scene = scene
+        self.sender = sender
+        self.havoc = havoc
+
+    async def send(self, count: int, every: float) -> None:
+        """So many updates, under a fault each ``every`` seconds and until each fault has been; then peace, and all arrive."""
+        reign = asyncio.create_task(self.havoc.reign(every))
+        sent = 0
+        while sent < count or len(self.havoc.done) < len(self.havoc.faults):
+            assert not reign.done(), reign.exception()
+            if self.sender.pending < PENDING and sent < count:
+                self.sender.put(message(sent, sent % CHATS))
+                sent += 1
+            else:
+                await asyncio.sleep(0.01)
+            if sent % 20 == 0:
+                await asyncio.sleep(0)
+        reign.cancel()
+        await asyncio.wait([reign])
+        await self.calm()
+        await self.sender.empty(4 * PATIENCE)
+
+    async def calm(self) -> None:
+        """Whatever broke last is whole again."""
+        await self.havoc.faults["bot killed"]()
+        await self.havoc.faults["gate killed"]()
+        for proxy in (self.havoc.front, self.havoc.back):
+            await proxy.clear()
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[Run]:
+    """Sender, proxy, gate, proxy, bot."""
+    with played(folder) as scene:
+        async with proxied(scene.bot_port) as back:
+            await asyncio.to_thread(scene.start_gate, back.port)
+            async with proxied(scene.gate.port) as front:
+                sender = Telegram(front.port, secret=TOKEN, second=0.01)
+                try:
+                    yield Run(scene, sender, Havoc(scene, front, back))
+                finally:
+                    await sender.close()
+
+
+@pytest.mark.parametrize(
+    ("count", "every"),
+    [
+        pytest.param(2000, 0.05, id="short"),
+        pytest.param(200_000, 0.8, id="long", marks=[pytest.mark.long, pytest.mark.timeout(0)]),
+    ],
+)
+async def test_nothing_is_missing(tmp_path: Path, count: int, every: float) -> None:
+    """Delivered is what was executed, in each chat's order; each that came again had failed before, and repeats are known."""
+    async with running(tmp_path) as run:
+        await run.send(count, every)
+        sender, executed = run.sender, run.scene.executed()
+        assert sorted(sender.delivered) == list(range(count))
+        assert not sender.expired
+        assert set(sender.failures) <= {"502", "503", "504", "closed", "slow", "unreadable"}
+        order = first_times(executed)
+        assert sorted(order) == list(range(count))
+        for chat in range(CHATS):
+            assert [one for one in order if one % CHATS == chat] == list(range(chat, count, CHATS))
+        failed = Counter(number for (number, _), times in sender.failed.items() for _ in range(times))
+        too_often = {
+            number: times for number, times in Counter(one.number for one in executed).items() if times > 1 + failed[number]
+        }
+        assert not too_often
+        await repeated(run, count)
+        marks = sum(one.marked for one in executed)
+        most = max(unmarked(executed).values())
+        sys.stdout.write(
+            f"{count} updates, {run.havoc.done.total()} faults, tries that failed: {dict(sender.failures)}; 0 missing, "
+            f"{len(executed) - count} came again, {marks} of them marked; one came {most} times\n"
+        )
+
+
+async def repeated(run: Run, count: int) -> None:
+    """What was delivered is never executed again."""
+    before = len(run.scene.executed())
+    for number in random.sample(range(count), 500):
+        run.sender.put(message(number, number % CHATS))
+    await run.sender.empty(4 * PATIENCE)
+    assert len(run.sender.delivered) == count + 500
+    assert len(run.scene.executed()) == before
