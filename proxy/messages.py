@@ -128,6 +128,16 @@ class Rest(Protocol):
         """The sink is gone."""
 
 
+class KeptReply:
+    """What is kept of a reply's head that recurs, for the replies that follow it."""
+
+    __slots__ = ("head",)
+
+    def __init__(self) -> None:
+        self.head = b""
+        """The head as a sender gets it whose connection stays; made by the first reply that is answered so."""
+
+
 class Reply(NamedTuple):
     """The bot's answer, as it came."""
 
@@ -138,3 +148,5 @@ class Reply(NamedTuple):
     length: int | None
     """The declared length of the whole body; only with a ``rest``."""
     rest: Rest | None = None
+    kept: KeptReply | None = None
+    """Where the reply is whole and its head one of many alike."""

@@ -17,6 +17,16 @@ def reply_bytes(reply: Reply, *, close: bool, bodyless: bool, old: bool) -> tupl
     ``bodyless``: the answer to HEAD, whose length fields stand for a body that is not sent. ``old``: the sender speaks HTTP/1.0,
     so a body of unknown length ends with the connection.
     """
+    kept = reply.kept
+    if kept is None or close or bodyless:
+        return _written(reply, close=close, bodyless=bodyless, old=old)
+    if not kept.head:
+        whole, _ = _written(reply, close=False, bodyless=False, old=False)
+        kept.head = whole[: len(whole) - len(reply.body)]
+    return kept.head + reply.body, False
+
+
+def _written(reply: Reply, *, close: bool, bodyless: bool, old: bool) -> tuple[bytes, bool]:
     lines = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reply.reason)]
     names = [name.lower() for name, _ in reply.fields]
     dropped = HOP_BY_HOP | _nominated(reply) if b"connection" in names else HOP_BY_HOP

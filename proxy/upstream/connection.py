@@ -16,6 +16,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from proxy.errors import UpstreamError
 from proxy.messages import Reply, Sink
+from proxy.upstream.recurring import KnownReply, RecurringReplies
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
 
@@ -52,6 +53,8 @@ class Connection(asyncio.Protocol):
         "_parser",
         "_payload",
         "_poll",
+        "_raw",
+        "_replies",
         "_sink",
         "_size",
         "_spare",
@@ -71,12 +74,16 @@ class Connection(asyncio.Protocol):
         answer_buffer: int,
         done: Callable[["Connection", bool], None],
         broken: Callable[["Connection", bool], None],
+        replies: RecurringReplies,
     ) -> None:
         self._loop = loop
         self._flow = _NoFlow(loop)
         self._buffer = answer_buffer
         self._done = done
         self._broken = broken
+        self._replies = replies
+        self._raw: bytes | None = None
+        """What the reply is read from, while that is one piece."""
         self._waiter: Wakeup[Reply] | None = None
         self._parser: HttpResponseParser | None = None
         self._spare: HttpResponseParser | None = None
@@ -113,6 +120,17 @@ class Connection(asyncio.Protocol):
             # Bytes nobody asked for: the next reply would be another one's.
             self.transport.abort()
             return
+        if self._message is not None or self._head_bytes or not self._with_body:
+            self._raw = None
+        else:
+            known = self._replies.recall(data)
+            if known is not None:
+                self._hand_over(*known)
+                return
+            self._raw = data
+        self._read(parser, data)
+
+    def _read(self, parser: HttpResponseParser, data: bytes) -> None:
         try:
             messages = parser.feed_data(data)[0]
         except Exception:
@@ -257,6 +275,17 @@ class Connection(asyncio.Protocol):
             rest,
         )
 
+    def _hand_over(self, known: KnownReply, body: bytes) -> None:
+        """A whole reply whose head is known: the parser has not seen a byte of it."""
+        if known.keep_alive:
+            self._learn(known.keep_alive)
+        waiter, spare = self._waiter, self._parser
+        self._reset()
+        self._spare = spare
+        self._done(self, not self.transport.get_write_buffer_size())  # see _finish
+        if waiter is not None:
+            waiter.set_result(known.reply(body))
+
     def _finish(self) -> None:
         message = self._message
         assert message is not None  # noqa: S101 - only called with one
@@ -268,6 +297,8 @@ class Connection(asyncio.Protocol):
         if not begun:
             self._left = body
         reply = self._reply(body, None) if self._waiter is not None else None
+        if reply is not None and self._raw is not None and not message.should_close:
+            self._replies.remember(self._raw, message, reply)
         if "Keep-Alive" in message.headers:
             self._learn(message.headers["Keep-Alive"])
         waiter, sink = self._waiter, self._sink
@@ -305,6 +336,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._parser = None
+        self._raw = None
         self._waiter = None
         self._sink = None
         self._body = []

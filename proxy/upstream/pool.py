@@ -18,6 +18,7 @@ from proxy.pipeline.gate import Permit
 from proxy.policy.model import UpstreamSettings
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.connection import Connection
+from proxy.upstream.recurring import RecurringReplies
 from proxy.upstream.tls import upstream_context, verify_pins
 from proxy.upstream.wire import request_bytes
 from proxy.verdict import Reason
@@ -37,6 +38,7 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._buffer = answer_buffer
+        self._replies = RecurringReplies()
         self._tls: ssl.SSLContext | None = upstream_context(settings) if settings.url.tls else None
         self._first_byte = settings.timeout if settings.first_byte_timeout is None else settings.first_byte_timeout
         self._late: dict[Connection, float] = {}
@@ -167,7 +169,7 @@ class Pool:
         target = self._settings.url
 
         def make() -> Connection:
-            return Connection(self._loop, self._buffer, self._done, self._broken)
+            return Connection(self._loop, self._buffer, self._done, self._broken, self._replies)
 
         if target.path:
             _, connection = await self._loop.create_unix_connection(make, target.path)

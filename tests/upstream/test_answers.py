@@ -110,9 +110,9 @@ def check(found: Answer, name: str, *, body: bool = True) -> None:
 
 @pytest.mark.parametrize("name", SAYS)
 def test_as_it_came(stage: Stage, name: str) -> None:
-    """Status, phrase, fields and body of each answer reach the sender, and its connection goes on."""
+    """Status, phrase, fields and body of each answer reach the sender, the first as its repeats, and the connection goes on."""
     with Line(stage.gate) as line:
-        for _ in range(2):
+        for _ in range(4):
             check(line.ask(asking(name)), name)
 
 
