@@ -1,9 +1,10 @@
 """Policy + secrets + store → gates: the one table of rules, in running order."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from proxy.keyring.base import Keyring
 from proxy.messages import Request
 from proxy.pipeline.gate import Gate, Plan
 from proxy.pipeline.handshakes import receiving
@@ -14,10 +15,11 @@ from proxy.policy.model import Policy, Route, SchemaRule
 from proxy.policy.paths import networks_of
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Selector, SelectorKind
-from proxy.rules.base import BodyRule, HeadRule
+from proxy.rules.base import BodyRule, HeadRule, Prepares
+from proxy.rules.batch import Batch
 from proxy.rules.content import Content
 from proxy.rules.ip import Ip
-from proxy.rules.keys import reader
+from proxy.rules.keys import pointer, reader
 from proxy.rules.rate import Rate
 from proxy.rules.replay import Replay
 from proxy.rules.schema import Schema, validator
@@ -50,8 +52,9 @@ def build(
     store: Store,
     switch: Switch,
     store_failed: Callable[[str], None],
+    keyring: Keyring | None = None,
 ) -> Routes:
-    """Compile a sound policy to what the hot path runs."""
+    """Compile a sound policy to what the hot path runs. Without a keyring no key that stands elsewhere is ever at hand."""
 
     def replay(route: Route) -> Replay | None:
         settings = route.rules.replay
@@ -60,24 +63,32 @@ def build(
         otherwise = read_of(route.rules.signature, settings.otherwise) if settings.otherwise else None
         per = read_of(route.rules.signature, settings.per) if settings.per else None
         read = read_of(route.rules.signature, settings.key)
-        return Replay(settings, read, route.name, store, store_failed, otherwise=otherwise, per=per)
+        many = settings.key.kind is SelectorKind.JSON and "*" in pointer(settings.key.argument)
+        return (Batch if many else Replay)(settings, read, route.name, store, store_failed, otherwise=otherwise, per=per)
 
     gates = {}
     managed = set(_FORWARDING)
     for route in policy.routes:
         own = secrets.get(route.name, ())
-        gate = _gate(policy, route, own, schemas, replay(route), switch)
-        gates[route.path.encode()] = receiving(gate, route, own, secrets.get(token_owner(route.name), ()))
+        gate = _gate(policy, route, own, schemas, replay(route), switch, keyring)
+        gates[route.path.encode()] = known = receiving(gate, route, own, secrets.get(token_owner(route.name), ()))
+        known.prepare = _prepare(gate)
         managed.update(_relied_on(route))
     return Routes(gates, frozenset(managed))
 
 
 def _gate(
-    policy: Policy, route: Route, secrets: tuple[Secret, ...], schemas: Mapping[str, Any], replay: Replay | None, switch: Switch
+    policy: Policy,
+    route: Route,
+    secrets: tuple[Secret, ...],
+    schemas: Mapping[str, Any],
+    replay: Replay | None,
+    switch: Switch,
+    keyring: Keyring | None,
 ) -> Gate:
     rules = route.rules
     door = _door(policy, route, secrets)
-    desk, shape = _desk(route, secrets, schemas)
+    desk, shape = _desk(route, secrets, schemas, keyring)
     replay_mode = rules.replay.mode if rules.replay is not None else Mode.OFF
     size = rules.size
     limit = policy.limits.body_bytes
@@ -113,6 +124,10 @@ def _gate(
     )
 
 
+def _prepare(gate: Gate) -> Callable[[Request], Awaitable[None] | None] | None:
+    return next((rule.prepare for rule, _ in gate.plans[Mode.ENFORCE].desk if isinstance(rule, Prepares)), None)
+
+
 def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...]) -> list[tuple[HeadRule, Mode]]:
     """Before the body is read, cheapest and least telling first; the declared size before the secret, as the surface says."""
     rules = route.rules
@@ -133,7 +148,7 @@ def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...]) -> list[tup
 
 
 def _desk(
-    route: Route, secrets: tuple[Secret, ...], schemas: Mapping[str, Any]
+    route: Route, secrets: tuple[Secret, ...], schemas: Mapping[str, Any], keyring: Keyring | None
 ) -> tuple[list[tuple[BodyRule, Mode]], list[tuple[BodyRule, Mode]]]:
     """With the body: cheap facts, then the signature, so that nobody parses unsigned JSON; the shape comes after the claim."""
     rules = route.rules
@@ -142,7 +157,7 @@ def _desk(
         desk.append((Size(rules.size), rules.size.mode))
     if rules.content is not None:
         desk.append((Content(rules.content), rules.content.mode))
-    proof = body_rule(route, rules.signature, secrets) if rules.signature is not None else None
+    proof = body_rule(route, rules.signature, secrets, keyring) if rules.signature is not None else None
     if rules.signature is not None and proof is not None:
         desk.append((proof, rules.signature.mode))
     if rules.timestamp is not None:

@@ -195,12 +195,18 @@ def _repeated(body: bytes, tokens: tuple[str, ...]) -> bool:
         document: object = json.loads(body, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
         return True
-    for token in tokens:
+    return _doubled(document, tokens)
+
+
+def _doubled(document: object, tokens: tuple[str, ...]) -> bool:
+    for index, step in enumerate(tokens):
         if isinstance(document, _Pairs):
-            found = [value for key, value in document if key == token]
+            found = [value for key, value in document if key == step]
             if len(found) != 1:
                 return len(found) > 1
             document = found[0]
+        elif step == "*" and isinstance(document, list):
+            return any(_doubled(inner, tokens[index + 1 :]) for inner in document)
         else:
-            document = at(document, (token,))
+            document = at(document, (step,))
     return False

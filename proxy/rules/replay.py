@@ -25,7 +25,7 @@ class Reserved(NamedTuple):
 
 
 UNCHECKED: Final = Reserved(b"")
-_ANY_BODY: Final = bytes(16)
+ANY_BODY: Final = bytes(16)
 """Stands for the body where a repeat may have another one."""
 
 
@@ -80,6 +80,9 @@ class Replay:
             return value
         if not value:
             return self._keyless
+        return self._named(value, request)
+
+    def _named(self, value: bytes, request: Request) -> bytes:
         if self._per is not None:
             apart = self._per(request) or b""
             value = b"%d:%b%b" % (len(apart), apart, value)
@@ -89,12 +92,16 @@ class Replay:
         document = request.document()
         if document is NOT_JSON:
             return self._not_json
-        value = at(document, self._tokens)
-        # SECURITY: 1, "1", 1.0 and true must not become one key, nor may a doubled key choose what we count.
-        if self._whole_numbers and (type(value) is not int or not 0 <= value < 1 << 63):
-            return self._keyless
+        # SECURITY: a doubled key must not choose what we count.
         if self._ambiguous(request.body):
             return self._keyless
+        text = self._text(at(document, self._tokens))
+        return self._keyless if text is None and self._whole_numbers else text
+
+    def _text(self, value: object) -> bytes | None:
+        """SECURITY: 1, "1", 1.0 and true must not become one key."""
+        if self._whole_numbers and (type(value) is not int or not 0 <= value < 1 << 63):
+            return None
         text = written(value)
         return b'"' + text if text and type(value) is str else text
 
@@ -104,7 +111,7 @@ class Replay:
         if isinstance(key, Fail):
             return key
         try:
-            claim = await self._store.claim(key, _ANY_BODY if self._any_body else request.digest(), self._window)
+            claim = await self._store.claim(key, ANY_BODY if self._any_body else request.digest(), self._window)
         except StoreError:
             self._failed("claim")
             return self._unreachable if self._refuse else UNCHECKED

@@ -13,7 +13,7 @@ import pytest
 from proxy.policy.reader import read_policy
 from proxy.store.memory import MemoryStore
 from proxy.store.sqlite import SqliteStore
-from proxy.verdict import Finding, Mode, Outcome, Reason, RuleName, outcome_of
+from proxy.verdict import Finding, Mode, Outcome, Reason, Refusal, RuleName, outcome_of
 from tests.gates import ROOT
 from tests.pipeline.judging import HMAC, SECRET, Clock, Compiled, compiled, request, secrets
 
@@ -122,7 +122,7 @@ async def test_keyless(body: bytes, reason: Reason, status: int, tmp_path: Path)
     judged = await gate.judge(request(body))
     assert (judged.reason, judged.status) == (reason, status)
     gate = await compiled(tmp_path, route(answer={"acknowledge": True}))
-    assert (await gate.judge(request(body))).ended == (reason, 200, 0)
+    assert (await gate.judge(request(body))).ended == Refusal(reason, 200)
     assert gate.store.entries() == 0
 
 
