@@ -17,6 +17,7 @@ from proxy.errors import StartError
 from proxy.exchange import Exchange
 from proxy.keeper import Load
 from proxy.messages import Reply
+from proxy.keyring.ring import Ring
 from proxy.observe.log import ExchangeLog, Sink
 from proxy.observe.metrics import Metrics, RouteFacts, SecretFacts
 from proxy.pipeline.build import Routes, build
@@ -66,6 +67,7 @@ class Engine:
         self._tls: ssl.SSLContext | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._handler: Handler
+        self._ring = Ring()
         self._listener: Listener
 
     # -- start
@@ -94,6 +96,7 @@ class Engine:
             return
         try:
             if self._tls is None:
+        self._ring.prefetch()
                 self._tls = server_context(settings)
             else:
                 renew(self._tls, settings)
@@ -143,9 +146,11 @@ class Engine:
         gates = {gate.name: gate for gate in self._handler.serving.routes.gates.values()}
         for route in policy.routes:
             gates[route.name].stance = stance_of(switch.of(route.name), route.mode, policy.mode)
+        self._ring.prefetch()
 
     def _routes(self, loaded: Loaded) -> Routes:
-        return build(loaded.policy, loaded.secrets, loaded.schemas, self._store, self._switch, self._metrics.store_failed)
+        failed = self._metrics.store_failed
+        return build(loaded.policy, loaded.secrets, loaded.schemas, self._store, self._switch, failed, keyring=self._ring)
 
     def _serving(self, loaded: Loaded, routes: Routes, pools: dict[_Far, Pool]) -> Serving:
         """``pools`` gets what the policy needs: pools in use where they are the same, else new ones."""
@@ -245,6 +250,7 @@ def route_facts(loaded: Loaded) -> Iterable[RouteFacts]:
         secrets = tuple(SecretFacts(secret.id, secret.created) for secret in loaded.secrets.get(route.name, ()))
         yield RouteFacts(route.name, route.provider, tuple(name for name, rule in present.items() if rule is not None), secrets)
 
+        await self._ring.close()
 
 def _close_others(pools: Mapping[_Far, Pool], kept: Mapping[_Far, Pool]) -> None:
     for far in pools.keys() - kept.keys():

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     PAYLOAD_NOT_JSON = "payload_not_json"
     PAYLOAD_INVALID = "payload_invalid"
     STORE_UNREACHABLE = "store_unreachable"
+    KEYS_UNREACHABLE = "keys_unreachable"
     # The far side, and ourselves.
     UPSTREAM_UNREACHABLE = "upstream_unreachable"
     UPSTREAM_PROTOCOL = "upstream_protocol"
@@ -123,6 +124,7 @@ STATUS: dict[Reason, int] = {
     Reason.PAYLOAD_NOT_JSON: 400,
     Reason.PAYLOAD_INVALID: 422,
     Reason.STORE_UNREACHABLE: 503,
+    Reason.KEYS_UNREACHABLE: 503,
     Reason.UPSTREAM_UNREACHABLE: 502,
     Reason.UPSTREAM_PROTOCOL: 502,
     Reason.UPSTREAM_TIMEOUT: 504,
@@ -149,6 +151,7 @@ FAILURES: frozenset[Reason] = frozenset(
         Reason.UPSTREAM_TIMEOUT,
         Reason.RULE_BROKE,
         Reason.STORE_UNREACHABLE,
+        Reason.KEYS_UNREACHABLE,
         Reason.OVERLOADED,
     }
 )
@@ -181,6 +184,7 @@ RULE_REASONS: dict[RuleName, tuple[Reason, ...]] = {
         Reason.SIGNATURE_MISSING,
         Reason.SIGNATURE_MALFORMED,
         Reason.SIGNATURE_MISMATCH,
+        Reason.KEYS_UNREACHABLE,
     ),
     RuleName.TIMESTAMP: (
         Reason.TIMESTAMP_MISSING,

@@ -5,7 +5,7 @@ A rule that raises is a ``Fail`` of its own (``rule_broke``), and the rule's mod
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import ClassVar, Final, NamedTuple
 
 from proxy.messages import Head, Request
@@ -64,7 +64,9 @@ class Permit(NamedTuple):
 class Gate:
     """All rules of one route. ``stance`` alone may change while it lives: the switch turns it."""
 
-    __slots__ = ("_optional", "_proved", "event", "methods", "name", "pinned", "plans", "query", "replay", "senders", "stance")
+    __slots__ = (
+        "_optional", "_proved", "event", "methods", "name", "pinned", "plans", "prepare", "query", "replay", "senders", "stance",
+    )  # fmt: skip
 
     waives: ClassVar[bool] = False
     """Whether some of its requests are judged by another gate (``gate_of``)."""
@@ -94,6 +96,8 @@ class Gate:
         self.event = event
         self.pinned = pinned
         self._proved = proved
+        self.prepare: Callable[[Request], Awaitable[None] | None] | None = None
+        """Only where keys stand elsewhere: what to wait for before a request is judged."""
         self._optional = optional
 
     def gate_of(self, head: Head) -> "Gate":
@@ -136,6 +140,8 @@ class Gate:
     async def desk(self, request: Request, judgement: Judgement) -> Permit | Refusal:
         """Judge head and whole body, reserve the claim; a permit must be settled whatever happens next."""
         if judgement.share < 100:
+        if self.prepare is not None:
+            await self._prepared(request)
             refusal = self._drawn(request, judgement)
             if refusal is not None:
                 return refusal
@@ -163,6 +169,15 @@ class Gate:
         return Permit(self.name, request, reserved, tuple(judgement.findings))
 
     async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
+    async def _prepared(self, request: Request) -> None:
+        assert self.prepare is not None  # noqa: S101 - the caller asked
+        try:
+            waiting = self.prepare(request)
+            if waiting is not None:
+                await waiting
+        except Exception:  # without keys the rule itself will say so
+            _log.exception("keys could not be prepared")
+
         """Tell the claim how it ended."""
         if self.replay is not None and reserved.key:
             await self.replay.settle(reserved, delivered=delivered)

@@ -5,7 +5,10 @@ A scheme whose libraries are large is imported where a route has it, and nowhere
 
 from collections.abc import Mapping, Sequence
 
+from proxy.keyring.base import Keyring, NoNetwork
 from proxy.policy.callbacks import CallbackSignature, EnvelopeSignature, LarkEnvelope
+from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSignature
+from proxy.policy.message_signatures import MessageSignature
 from proxy.policy.model import Route
 from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.secrets import Secret
@@ -38,15 +41,17 @@ def head_rule(settings: Signature | None, secrets: Sequence[Secret]) -> HeadRule
     return HeadToken(PlacedToken(settings, secrets))
 
 
-def body_rule(route: Route, settings: Signature, secrets: Sequence[Secret]) -> BodyRule | None:
+def body_rule(route: Route, settings: Signature, secrets: Sequence[Secret], keyring: Keyring | None = None) -> BodyRule | None:
     """The rule for a signature that needs the body; ``None`` for one that the head alone shows."""
     if isinstance(settings, TokenSignature) and settings.in_head:
         return None
-    return signature_rule(route, settings, secrets)
+    return signature_rule(route, settings, secrets, keyring)
 
 
-def signature_rule(route: Route, settings: Signature, secrets: Sequence[Secret]) -> BodyRule:
-    """The rule of a scheme."""
+def signature_rule(
+    route: Route, settings: Signature, secrets: Sequence[Secret], keyring: Keyring | None = None
+) -> BodyRule:
+    """The rule of a scheme. Without a keyring no key that stands elsewhere is ever at hand."""
     match settings:
         case TokenSignature():
             return PlacedToken(settings, secrets)
@@ -70,14 +75,42 @@ def signature_rule(route: Route, settings: Signature, secrets: Sequence[Secret])
             inner = hmac_of(settings)
             return Envelope(settings, digests(inner, hmac_secrets(secrets), values_of(route, inner)))
         case AnySignature():
-            ways = [Way(fitting(one.when), signature_rule(route, one.signature, secrets)) for one in settings.of]
+            ways = [Way(fitting(one.when), signature_rule(route, one.signature, secrets, keyring)) for one in settings.of]
             absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer_of(settings))
+        case TwilioSignature():
+            return Twilio(settings, secrets, route.public_url or "")
+        case AdyenPaymentsSignature():
+            return AdyenPayments(settings, secrets)
+        case MessageSignature():
+            from proxy.rules.message_signature import MessageSignatures
+
+            return MessageSignatures(settings, secrets, route.public_url)
+        case JwtSignature() | PaypalSignature() | SnsSignature():
+            return _with_keys_elsewhere(settings, secrets, keyring or NoNetwork())
             return Alternatives(ways, absent)
 
 
 def values_of(route: Route, settings: TemplateSignature) -> Mapping[str, Read]:
     """What ``{timestamp}``, ``{id}`` and ``{url}`` of a template stand for on this route."""
     values: dict[str, Read] = {}
+def _with_keys_elsewhere(
+    settings: JwtSignature | PaypalSignature | SnsSignature, secrets: Sequence[Secret], keyring: Keyring
+) -> BodyRule:
+    match settings:
+        case JwtSignature():
+            from proxy.rules.jwt import Jwt
+
+            return Jwt(settings, secrets, keyring)
+        case PaypalSignature():
+            from proxy.rules.paypal import Paypal
+
+            return Paypal(settings, secrets, keyring)
+        case SnsSignature():
+            from proxy.rules.sns import Sns
+
+            return Sns(settings, secrets, keyring)
+
+
     if route.rules.timestamp is not None:
         values["timestamp"] = timestamp_of(route)
     if settings.id is not None:

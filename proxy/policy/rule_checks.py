@@ -86,6 +86,10 @@ def _signature_parts(route: Route, rules: Path) -> Complaints:
         if isinstance(way, TemplateSignature):
             yield from _template(route, way, (*at, "template"))
     if not signature.covers_body and not isinstance(signature, TokenSignature):
+        for key, message, grave in way.troubles():
+            yield Complaint((*at, key), message, grave=grave)
+        if isinstance(way, TwilioSignature) and route.public_url is None:
+            yield Complaint(at, "the URL is signed: give the route's public_url, as it was registered with the sender")
         at = (*rules, "signature", "template") if isinstance(signature, TemplateSignature) else (*rules, "signature")
         yield Complaint(at, "{body} is not signed: a holder of one genuine request can change the body", grave=False)
 

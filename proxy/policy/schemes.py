@@ -6,6 +6,9 @@ from typing import Annotated, Final, Literal, get_args
 from pydantic import Field
 
 from proxy.policy.callbacks import DingtalkSignature, EnvelopeSignature, LarkEnvelope, WecomSignature
+from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSignature
+from proxy.policy.message_signatures import MessageSignature
+from proxy.policy.particular import AdyenPaymentsSignature, TwilioSignature
 from proxy.policy.settings import Settings
 from proxy.policy.signatures import (
     EcdsaSignature,
@@ -73,7 +76,11 @@ Signature = Annotated[
     | WecomSignature
     | DingtalkSignature
     | LarkEnvelope
-    | EnvelopeSignature,
+    | EnvelopeSignature
+    | JwtSignature
+    | MessageSignature
+    | PaypalSignature
+    | SnsSignature,
     Field(discriminator="scheme"),
 ]
 

@@ -1,6 +1,7 @@
 """What a rule is: a small object whose one method answers ``Pass`` or ``Fail``. The gate decides what a ``Fail`` counts for."""
 
-from typing import Protocol
+from collections.abc import Awaitable
+from typing import Protocol, runtime_checkable
 
 from proxy.messages import Head, Request
 from proxy.policy.settings import RuleSettings
@@ -27,6 +28,14 @@ class BodyRule(Protocol):
 
     def check(self, request: Request) -> Verdict:
         """Judge; never raises, never blocks."""
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A rule whose keys stand elsewhere: it judges with what is at hand, and says before what is worth waiting for."""
+
+    def prepare(self, request: Request) -> Awaitable[None] | None:
+        """What to wait for before this request is judged, a few seconds at most; mostly ``None``."""
 
 
 def answer_of(settings: RuleSettings) -> Answer:
