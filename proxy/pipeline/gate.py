@@ -139,9 +139,9 @@ class Gate:
 
     async def desk(self, request: Request, judgement: Judgement) -> Permit | Refusal:
         """Judge head and whole body, reserve the claim; a permit must be settled whatever happens next."""
-        if judgement.share < 100:
         if self.prepare is not None:
             await self._prepared(request)
+        if judgement.share < 100:
             refusal = self._drawn(request, judgement)
             if refusal is not None:
                 return refusal
@@ -168,7 +168,6 @@ class Gate:
             return refusal
         return Permit(self.name, request, reserved, tuple(judgement.findings))
 
-    async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
     async def _prepared(self, request: Request) -> None:
         assert self.prepare is not None  # noqa: S101 - the caller asked
         try:
@@ -178,6 +177,7 @@ class Gate:
         except Exception:  # without keys the rule itself will say so
             _log.exception("keys could not be prepared")
 
+    async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
         """Tell the claim how it ended."""
         if self.replay is not None and reserved.key:
             await self.replay.settle(reserved, delivered=delivered)
