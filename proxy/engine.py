@@ -61,13 +61,13 @@ class Engine:
         self._store: Store = open_store(
             loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
         )
+        self._ring = Ring()
         self._log = ExchangeLog(sink, loaded.policy.log.level)
         self._certificate_expiry: float | None = None
         self._draining = False
         self._tls: ssl.SSLContext | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._handler: Handler
-        self._ring = Ring()
         self._listener: Listener
 
     # -- start
@@ -84,6 +84,7 @@ class Engine:
 
     async def listen(self, sock: socket) -> Endpoint:
         """Serve what comes in at a bound socket; gives its address (port 0 becomes the real one)."""
+        self._ring.prefetch()
         address = await self._listener.open(self._loaded.policy.listen.address, sock)
         # What start-up made lives as long as we do: the collector need not walk it again.
         gc.collect()
@@ -96,7 +97,6 @@ class Engine:
             return
         try:
             if self._tls is None:
-        self._ring.prefetch()
                 self._tls = server_context(settings)
             else:
                 renew(self._tls, settings)
@@ -132,6 +132,7 @@ class Engine:
         self._loaded = loaded
         self._metrics.declare(route_facts(loaded))
         self._handler.serving = serving
+        self._ring.prefetch()
         self._listener.limits = loaded.policy.limits
         self._listener.trust(serving.trusted)
         self._log.level = loaded.policy.log.level
@@ -146,7 +147,6 @@ class Engine:
         gates = {gate.name: gate for gate in self._handler.serving.routes.gates.values()}
         for route in policy.routes:
             gates[route.name].stance = stance_of(switch.of(route.name), route.mode, policy.mode)
-        self._ring.prefetch()
 
     def _routes(self, loaded: Loaded) -> Routes:
         failed = self._metrics.store_failed
@@ -228,6 +228,7 @@ class Engine:
             self._ticking.cancel()
         for pool in self._pools.values():
             pool.close()
+        await self._ring.close()
         await self._store.close()
         self._log.tick()
 
@@ -250,7 +251,6 @@ def route_facts(loaded: Loaded) -> Iterable[RouteFacts]:
         secrets = tuple(SecretFacts(secret.id, secret.created) for secret in loaded.secrets.get(route.name, ()))
         yield RouteFacts(route.name, route.provider, tuple(name for name, rule in present.items() if rule is not None), secrets)
 
-        await self._ring.close()
 
 def _close_others(pools: Mapping[_Far, Pool], kept: Mapping[_Far, Pool]) -> None:
     for far in pools.keys() - kept.keys():

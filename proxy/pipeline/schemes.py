@@ -10,6 +10,7 @@ from proxy.policy.callbacks import CallbackSignature, EnvelopeSignature, LarkEnv
 from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSignature
 from proxy.policy.message_signatures import MessageSignature
 from proxy.policy.model import Route
+from proxy.policy.particular import AdyenPaymentsSignature, TwilioSignature
 from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import (
@@ -23,12 +24,14 @@ from proxy.policy.signatures import (
     TokenSignature,
 )
 from proxy.policy.values import Selector, SelectorKind
+from proxy.rules.adyen import AdyenPayments
 from proxy.rules.alternatives import Alternatives, Way, fitting
 from proxy.rules.base import BodyRule, HeadRule, answer_of
 from proxy.rules.keys import Read, reader
 from proxy.rules.schemes import signed_url
 from proxy.rules.signature import HeadToken, PlacedToken, Token
 from proxy.rules.templated import digests
+from proxy.rules.twilio import Twilio
 from proxy.verdict import PASS, Fail, Reason, Verdict
 
 
@@ -74,9 +77,6 @@ def signature_rule(
 
             inner = hmac_of(settings)
             return Envelope(settings, digests(inner, hmac_secrets(secrets), values_of(route, inner)))
-        case AnySignature():
-            ways = [Way(fitting(one.when), signature_rule(route, one.signature, secrets, keyring)) for one in settings.of]
-            absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer_of(settings))
         case TwilioSignature():
             return Twilio(settings, secrets, route.public_url or "")
         case AdyenPaymentsSignature():
@@ -87,12 +87,12 @@ def signature_rule(
             return MessageSignatures(settings, secrets, route.public_url)
         case JwtSignature() | PaypalSignature() | SnsSignature():
             return _with_keys_elsewhere(settings, secrets, keyring or NoNetwork())
+        case AnySignature():
+            ways = [Way(fitting(one.when), signature_rule(route, one.signature, secrets, keyring)) for one in settings.of]
+            absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer_of(settings))
             return Alternatives(ways, absent)
 
 
-def values_of(route: Route, settings: TemplateSignature) -> Mapping[str, Read]:
-    """What ``{timestamp}``, ``{id}`` and ``{url}`` of a template stand for on this route."""
-    values: dict[str, Read] = {}
 def _with_keys_elsewhere(
     settings: JwtSignature | PaypalSignature | SnsSignature, secrets: Sequence[Secret], keyring: Keyring
 ) -> BodyRule:
@@ -111,6 +111,9 @@ def _with_keys_elsewhere(
             return Sns(settings, secrets, keyring)
 
 
+def values_of(route: Route, settings: TemplateSignature) -> Mapping[str, Read]:
+    """What ``{timestamp}``, ``{id}`` and ``{url}`` of a template stand for on this route."""
+    values: dict[str, Read] = {}
     if route.rules.timestamp is not None:
         values["timestamp"] = timestamp_of(route)
     if settings.id is not None:

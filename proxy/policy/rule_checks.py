@@ -10,6 +10,7 @@ from proxy.networks import parse_network
 from proxy.policy.document import Path
 from proxy.policy.faults import Complaint, nearest
 from proxy.policy.model import Policy, Route, TimestampRule
+from proxy.policy.particular import TwilioSignature
 from proxy.policy.presets import PROVIDERS, preset
 from proxy.policy.schemes import AnySignature
 from proxy.policy.settings import RuleSettings
@@ -85,11 +86,11 @@ def _signature_parts(route: Route, rules: Path) -> Complaints:
             yield from _stand(way, at)
         if isinstance(way, TemplateSignature):
             yield from _template(route, way, (*at, "template"))
-    if not signature.covers_body and not isinstance(signature, TokenSignature):
         for key, message, grave in way.troubles():
             yield Complaint((*at, key), message, grave=grave)
         if isinstance(way, TwilioSignature) and route.public_url is None:
             yield Complaint(at, "the URL is signed: give the route's public_url, as it was registered with the sender")
+    if not signature.covers_body and not isinstance(signature, TokenSignature):
         at = (*rules, "signature", "template") if isinstance(signature, TemplateSignature) else (*rules, "signature")
         yield Complaint(at, "{body} is not signed: a holder of one genuine request can change the body", grave=False)
 
@@ -309,5 +310,5 @@ def _answers(route: Route, at: Path) -> Complaints:
 
 def _events(route: Route, at: Path) -> Complaints:
     for index, name in enumerate(route.event):
-        if ":" in name and not re.fullmatch(r"header:[A-Za-z0-9-]+|json:/.+", name):
-            yield Complaint((*at, "event", index), "must be header:NAME, json:/POINTER, or a JSON key")
+        if ":" in name and not re.fullmatch(r"header:[A-Za-z0-9-]+|json:/.+|(form|query):.+", name):
+            yield Complaint((*at, "event", index), "must be header:NAME, json:/POINTER, form:NAME, query:NAME, or a JSON key")

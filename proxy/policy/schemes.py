@@ -72,6 +72,8 @@ Signature = Annotated[
     | Ed25519Signature
     | RsaSignature
     | EcdsaSignature
+    | TwilioSignature
+    | AdyenPaymentsSignature
     | AnySignature
     | WecomSignature
     | DingtalkSignature
