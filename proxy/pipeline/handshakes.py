@@ -49,7 +49,9 @@ def receiving(gate: Gate, route: Route, secrets: Sequence[Secret], token: Sequen
     if not known and decrypt is None:
         return gate
     header_names = signature.header_names() if signature is not None else frozenset[str]()
-    return ReceivingGate(gate, route, known, decrypt, frozenset(name.encode() for name in header_names))
+    return ReceivingGate(
+        gate, route, known, decrypt, frozenset(name.encode() for several in header_names for name in several.split("|"))
+    )
 
 
 class Reception(Gate):
@@ -173,6 +175,8 @@ class ReceivingGate(Gate):
             if self._unsigned(known, request.head) and known.view(request, proved=False) is not None:
                 judgement.plan = reception.plans[self.stance.mode]
                 return await reception.desk(request, judgement)
+        if self.prepare is not None:
+            await self._prepared(request)
         if judgement.share < 100:
             refusal = self._drawn(request, judgement)
             if refusal is not None:

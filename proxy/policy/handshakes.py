@@ -27,7 +27,7 @@ _PLACE: Final = re.compile(r"\{(echo|token|hmac:hex|hmac:base64|sealed)\}")
 class Echo(Settings):
     """The text of the request that its answer repeats."""
 
-    source: Annotated[SelectorValue, Field(description="where it stands")]
+    source: Annotated[SelectorValue | None, Field(description="where it stands; absent: the whole plaintext")] = None
     allowed: Annotated[
         str, Field(description="the characters that it may have, as between the brackets of a regular expression")
     ] = _HARMLESS
@@ -122,12 +122,18 @@ class Handshake(Settings):
             raise ValueError("proof: token and token belong together")
         if self.answer and self.answer.places & {"echo", "hmac:hex", "hmac:base64"} and self.echo is None:
             raise ValueError("the answer needs echo")
+        if self.echo and self.echo.source is None and not self.opened:
+            raise ValueError("echo needs source: where the text stands")
         return self
 
     @property
     def by_head(self) -> bool:
         """Whether the head alone shows it; then it has no body."""
-        named = [one.selector for one in self.when] + list(self.token) + ([self.echo.source] if self.echo else [])
+        named = (
+            [one.selector for one in self.when]
+            + list(self.token)
+            + ([self.echo.source] if self.echo and self.echo.source else [])
+        )
         return not self.opened and self.members is None and all(one.kind in _IN_HEAD for one in named)
 
     @property

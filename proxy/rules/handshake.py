@@ -13,7 +13,7 @@ from typing import Final
 import orjson
 
 from proxy.messages import NOT_JSON, Head, Request
-from proxy.policy.handshakes import ANY, Handshake, HandshakeSettings
+from proxy.policy.handshakes import ANY, Echo, Handshake, HandshakeSettings
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.keys import Read, at, pointer, reader
@@ -56,7 +56,7 @@ class Known:
         self._origins = frozenset(origin.encode() for origin in option.origins)
         self._members = frozenset(settings.members) if settings.members is not None else None
         echo = settings.echo
-        self._echo = reader(echo.source) if echo else None
+        self._echo: Read | None = _echo(echo) if echo else None
         self._harmless = re.compile(f"[{echo.allowed}]{{1,{echo.longest}}}".encode()) if echo else None
 
     def shown_by(self, head: Head) -> bool:
@@ -188,6 +188,10 @@ def _absent(selector: Selector) -> Condition:
         return lambda request: name not in request.head.named
     read = reader(selector)
     return lambda request: read(request) is None
+
+
+def _echo(settings: Echo) -> Read:
+    return reader(settings.source) if settings.source else lambda seen: seen.body
 
 
 def _filled(text: str, fill: Mapping[str, Callable[[], bytes]]) -> bytes:
