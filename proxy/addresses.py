@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from proxy.edge.listener import bind
+from proxy.edge.binding import bind
 from proxy.policy.values import Endpoint
 
 

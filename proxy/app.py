@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.addresses import Addresses
 from proxy.admin import admin_app
-from proxy.edge.listener import bind
+from proxy.edge.binding import bind
 from proxy.edge.proof import prove
 from proxy.engine import Engine
 from proxy.keeper import Keeper
@@ -25,8 +25,21 @@ _log = logging.getLogger("hookgate")
 class App:
     """One gate: a policy served."""
 
-    def __init__(self, path: Path, environ: Mapping[str, str], sink: Sink) -> None:
-        self._keeper = Keeper(path, environ, self._take, self._turn, revoke=self._revoke, matched=self._matched)
+    def __init__(
+        self, path: Path, environ: Mapping[str, str], sink: Sink, *, loaded: Loaded | None = None, workers: int | None = None
+    ) -> None:
+        """``loaded`` is the policy where it has been read already; ``workers`` overrides its number of them."""
+        self._keeper = Keeper(
+            path,
+            environ,
+            self._take,
+            self._turn,
+            loaded=loaded,
+            workers=workers,
+            revoke=self._revoke,
+            matched=self._matched,
+        )
+        self.try_to_reload = self._keeper.try_to_reload
         self._metrics = Metrics(self._facts)
         self._engine = Engine(self._keeper.loaded, Switch(), sink, self._metrics)
         self._addresses = Addresses()

@@ -12,12 +12,13 @@ from typing import NamedTuple
 from proxy.edge.framing import Bounds, HeadReader
 from proxy.edge.handler import Handler, Serving
 from proxy.edge.listener import Listener
+from proxy.edge.seats import Seats
 from proxy.edge.tls import expiry, renew, server_context
 from proxy.errors import StartError
 from proxy.exchange import Exchange
 from proxy.keeper import Load
-from proxy.messages import Reply
 from proxy.keyring.ring import Ring
+from proxy.messages import Reply
 from proxy.observe.log import ExchangeLog, Sink
 from proxy.observe.metrics import Metrics, RouteFacts, SecretFacts
 from proxy.pipeline.build import Routes, build
@@ -26,6 +27,7 @@ from proxy.pipeline.modes import Switch, stance_of
 from proxy.policy.model import Policy, Route, UpstreamSettings
 from proxy.policy.reader import Loaded
 from proxy.policy.values import Endpoint
+from proxy.revocations import Revoked, mark
 from proxy.store.base import Store
 from proxy.store.opening import open_store
 from proxy.upstream.again import SecondTry
@@ -52,11 +54,13 @@ class Prepared(NamedTuple):
 class Engine:
     """Serves one policy after the other, under one switch."""
 
-    def __init__(self, loaded: Loaded, switch: Switch, sink: Sink, metrics: Metrics) -> None:
+    def __init__(self, loaded: Loaded, switch: Switch, sink: Sink, metrics: Metrics, seats: Seats | None = None) -> None:
+        """``seats`` where other workers serve the same policy at the same socket."""
         self._loaded = loaded
         self._switch = switch
         self._sink = sink
         self._metrics = metrics
+        self._seats = seats
         self._pools: dict[_Far, Pool] = {}
         self._store: Store = open_store(
             loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
@@ -79,7 +83,9 @@ class Engine:
         self._take_certificate(policy)
         self._handler = Handler(self._serving(self._loaded, self._routes(self._loaded), self._pools), self._observe)
         self._metrics.declare(route_facts(self._loaded))
-        self._listener = Listener(self._handler, policy.limits, self._tls, proxied=policy.listen.proxy_protocol)
+        self._listener = Listener(
+            self._handler, policy.limits, self._tls, proxied=policy.listen.proxy_protocol, seats=self._seats
+        )
         self._ticking = asyncio.get_running_loop().create_task(self._tick())
 
     async def listen(self, sock: socket) -> Endpoint:
@@ -148,6 +154,10 @@ class Engine:
         for route in policy.routes:
             gates[route.name].stance = stance_of(switch.of(route.name), route.mode, policy.mode)
 
+    def revoke(self, revoked: Revoked) -> None:
+        """Take secrets out of service, from the next request on."""
+        mark(revoked, self._loaded.secrets)
+
     def _routes(self, loaded: Loaded) -> Routes:
         failed = self._metrics.store_failed
         return build(loaded.policy, loaded.secrets, loaded.schemas, self._store, self._switch, failed, keyring=self._ring)
@@ -214,12 +224,16 @@ class Engine:
 
     # -- stop
 
-    async def drain(self) -> bool:
-        """Let requests end and close the listener; True when none was left behind."""
+    async def drain(self, *, delayed: bool = True) -> bool:
+        """Let requests end and close the listener; True when none was left behind.
+
+        ``delayed`` gives the policy's time to whoever has to notice first that we are not ready any more.
+        """
         limits = self._loaded.policy.limits
         self._draining = True
         _log.info("draining")
-        await asyncio.sleep(limits.drain_delay)
+        if delayed:
+            await asyncio.sleep(limits.drain_delay)
         return await self._listener.drain(limits.drain_timeout)
 
     async def close(self) -> None:

@@ -46,7 +46,10 @@ class Load(NamedTuple):
 
 
 class Keeper:
-    """``take`` makes all who serve take a policy, ``turn`` a switch; both are whole before they return."""
+    """``take`` makes all who serve take a policy, ``turn`` a switch; both are whole before they return.
+
+    ``loaded`` is the policy where it has been read already; ``workers`` overrides its number of them.
+    """
 
     def __init__(
         self,
@@ -54,8 +57,9 @@ class Keeper:
         environ: Mapping[str, str],
         take: Callable[[Loaded], Awaitable[None]],
         turn: Callable[[Switch], Awaitable[None]],
-        workers: int | None = None,
         *,
+        loaded: Loaded | None = None,
+        workers: int | None = None,
         revoke: Callable[[Revoked], Awaitable[None]],
         matched: Callable[[], Awaitable[Matched]],
     ) -> None:
@@ -66,7 +70,7 @@ class Keeper:
         self._turn = turn
         self._revoke = revoke
         self._matched = matched
-        self.loaded = self._read()
+        self.loaded = loaded or self._read()
         self._seen = look(self.loaded.watched)
         self._switch_file = SwitchFile(Path(self.loaded.policy.state_directory))
         self.switch = Switch()

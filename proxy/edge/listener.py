@@ -2,33 +2,48 @@
 
 import asyncio
 import contextlib
-import errno
-import os
+import logging
 import socket
 import ssl
 import time
-from pathlib import Path
 from typing import Final
 
 from aiohttp.http_parser import RawRequestMessage
 
+from proxy.edge.binding import BACKLOG
 from proxy.edge.framing import Wire
 from proxy.edge.handler import Handler
 from proxy.edge.intake import Intake, Journey, Phase
-from proxy.errors import StartError
+from proxy.edge.seats import Seats
 from proxy.networks import UNIX, Address, NetworkSet, parse_address
 from proxy.policy.model import Limits
 from proxy.policy.values import Endpoint
 from proxy.verdict import Reason
 
-_BACKLOG: Final = 2048
+_log = logging.getLogger("hookgate.listener")
+
 _SWEEP_SECONDS: Final = 0.25
+_HANDSHAKE_SECONDS: Final = 5.0  # uvloop's own default is a minute
+_SHUTDOWN_SECONDS: Final = 2.0
+_YIELD_SECONDS: Final = 0.001
+_YIELDS: Final = 3
+"""How often we let others accept before we do it all the same: one of them may be stopped."""
+_EXHAUSTED_SECONDS: Final = 0.1
 
 
 class Listener:
     """All connections of one address. It is the ``Site`` of its connections."""
 
-    def __init__(self, handler: Handler, limits: Limits, tls: ssl.SSLContext | None, *, proxied: bool = False) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        tls: ssl.SSLContext | None,
+        *,
+        proxied: bool = False,
+        seats: Seats | None = None,
+    ) -> None:
+        """``seats`` where other workers accept at the same socket."""
         self.loop = asyncio.get_running_loop()
         self.handler = handler
         self.limits = limits
@@ -43,23 +58,104 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._roomed = 0.0
+        self._seats = seats
+        self._shared: socket.socket | None = None
+        self._welcoming: set[asyncio.Task[None]] = set()
+        self._yielded = 0
 
     async def open(self, address: Endpoint, sock: socket.socket) -> Endpoint:
         """Accept at a socket that is bound to this address; gives the real one (port 0 becomes a number)."""
         self.unix = bool(address.path)
-        if self._tls is None:
-            self._server = await self.loop.create_server(lambda: Intake(self), sock=sock, backlog=_BACKLOG)
+        if self._seats is not None:
+            self._shared = sock
+            sock.setblocking(False)
+            self._count()
+            self.loop.add_reader(sock.fileno(), self._come)
+        elif self._tls is None:
+            self._server = await self.loop.create_server(lambda: Intake(self), sock=sock, backlog=BACKLOG)
         else:
             self._server = await self.loop.create_server(
                 lambda: Intake(self),
                 sock=sock,
-                backlog=_BACKLOG,
+                backlog=BACKLOG,
                 ssl=self._tls,
-                ssl_handshake_timeout=5.0,  # uvloop's own default is a minute
-                ssl_shutdown_timeout=2.0,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
         return address if address.path else Endpoint(address.host, sock.getsockname()[1])
+
+    # -- a socket at which other workers accept too
+
+    def _come(self) -> None:
+        """Somebody knocks. Where another worker holds fewer connections, that one gets a moment to be quicker."""
+        if self._yielded < _YIELDS and self._seats is not None and self._seats.crowded():
+            self._yielded += 1
+            self._pause(_YIELD_SECONDS)
+            return
+        self._yielded = 0
+        try:
+            self._accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            pass  # somebody else took it, or it is gone
+        except OSError:
+            _log.exception("connections cannot be accepted")
+            self._pause(_EXHAUSTED_SECONDS)
+
+    def _accept(self) -> None:
+        assert self._shared is not None  # noqa: S101 - only then are we called
+        sock, _ = self._shared.accept()
+        sock.setblocking(False)
+        task = self.loop.create_task(self._welcome(sock))
+        self._welcoming.add(task)
+        task.add_done_callback(self._welcomed)
+        self._count()
+
+    def _pause(self, seconds: float) -> None:
+        if self._shared is not None:
+            self.loop.remove_reader(self._shared.fileno())
+            self.loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._shared is not None:
+            self.loop.add_reader(self._shared.fileno(), self._come)
+
+    async def _welcome(self, sock: socket.socket) -> None:
+        try:
+            if self._tls is None:
+                await self.loop.connect_accepted_socket(lambda: Intake(self), sock)
+            else:
+                await self.loop.connect_accepted_socket(
+                    lambda: Intake(self),
+                    sock,
+                    ssl=self._tls,
+                    ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                    ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+                )
+        except OSError:  # a handshake that failed, as every scanner's does
+            sock.close()
+
+    def _welcomed(self, task: asyncio.Task[None]) -> None:
+        self._welcoming.discard(task)
+        self._count()
+
+    def _count(self) -> None:
+        if self._seats is not None and not self.draining:
+            self._seats.hold(len(self.lines) + len(self._welcoming))
+
+    def _leave(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        if self._seats is None or self._shared is None:
+            return
+        self._seats.leave()
+        self.loop.remove_reader(self._shared.fileno())
+        # Who has knocked already is served: once the last worker has closed the socket, the kernel would reset them all.
+        with contextlib.suppress(OSError):
+            while True:
+                self._accept()
+        self._shared.close()
+        self._shared = None
 
     # -- the connections' side
 
@@ -84,6 +180,7 @@ class Listener:
             return None
         self._per_peer[peer.group] = held + 1
         self.lines.add(line)
+        self._count()
         encrypted = transport.get_extra_info("ssl_object")
         certificate = encrypted.getpeercert(True) if encrypted is not None else None
         return Wire(peer, peer, trusted, encrypted is not None, certificate)
@@ -104,6 +201,7 @@ class Listener:
         """Count it out."""
         if line in self.lines:
             self.lines.discard(line)
+            self._count()
             group = line.wire.peer.group
             held = self._per_peer.get(group, 1) - 1
             if held:
@@ -137,7 +235,10 @@ class Listener:
     def _sweep(self) -> None:
         now = time.monotonic()
         for line in list(self.lines):
-            line.sweep(now)
+            try:
+                line.sweep(now)
+            except Exception:  # one line's trouble must not end the deadlines of all
+                _log.exception("a connection's deadlines could not be kept")
         self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     # -- the end
@@ -147,12 +248,11 @@ class Listener:
 
         Each line closes with its next answer; one that stays idle for a second is closed by the sweeper.
         """
-        if self._server is not None:
-            self._server.close()
+        self._leave()
         self.draining = True
         deadline = time.monotonic() + seconds
         # A sender that has left does not take its request with it: what is forwarded must be settled.
-        while (self.lines or self.handler.in_flight) and time.monotonic() < deadline:  # noqa: ASYNC110 - once a process
+        while (self.lines or self._welcoming or self.handler.in_flight) and time.monotonic() < deadline:  # noqa: ASYNC110 - once a process
             await asyncio.sleep(0.02)
         unfinished = any(line.phase in {Phase.BODY, Phase.BUSY, Phase.CLOSING} for line in self.lines)
         if self._sweeper is not None:
@@ -160,59 +260,3 @@ class Listener:
         for line in list(self.lines):
             line.transport.abort()
         return not unfinished and not self.handler.in_flight
-
-
-def bind(address: Endpoint, unix_mode: int = 0o660) -> socket.socket:
-    """A listening socket, or a ``StartError`` that names the remedy. ``unix_mode`` says who may use a unix socket."""
-    try:
-        if address.path:
-            return _bind_unix(Path(address.path), unix_mode)
-        family, kind, proto, _, bound = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        sock = socket.socket(family, kind, proto)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address.host == "::" else 1)
-        try:
-            sock.bind(bound)
-            sock.listen(_BACKLOG)
-        except OSError:
-            sock.close()
-            raise
-    except OSError as error:
-        raise StartError(f"cannot listen on {address}: {_remedy(error, address)}") from None
-    return sock
-
-
-def _remedy(error: OSError, address: Endpoint) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "another process listens there: end it or choose another address"
-    why = (error.strerror or str(error)).lower()
-    if address.path:
-        return f"{why}: make {os.path.dirname(address.path)} a folder that this user may write to, or choose another address"
-    return {
-        errno.EADDRNOTAVAIL: "no interface of this machine has this address: use 0.0.0.0 or one of its own",
-        errno.EACCES: "ports below 1024 need a privilege: choose a higher one or grant CAP_NET_BIND_SERVICE",
-    }.get(error.errno or 0, f"{why}: choose another address")
-
-
-def _bind_unix(path: Path, mode: int) -> socket.socket:
-    path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    if path.exists() and not path.is_socket():
-        # Somebody's: it is not ours to remove.
-        raise StartError(f"cannot listen on unix:{path}: a file that is no socket has this name: move it away")
-    sock = socket.socket(socket.AF_UNIX)
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
-        try:
-            probe.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            # What a dead process left behind; a live one would have answered.
-            path.unlink(missing_ok=True)
-        else:
-            sock.close()
-            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
-    sock.bind(str(path))
-    path.chmod(mode)
-    sock.listen(_BACKLOG)
-    return sock

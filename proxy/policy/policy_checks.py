@@ -10,7 +10,6 @@ from proxy.policy.values import Endpoint, Target
 from proxy.verdict import Mode
 
 PIN = re.compile(r"sha256/[A-Za-z0-9+/]{43}=")
-_MANY = "several workers are not served yet; run one gate a bot, or replicas"
 _SOCKET_PATH_BYTES = 107  # sun_path, unix(7), less its closing NUL
 
 Complaints = Iterator[Complaint]
@@ -94,10 +93,8 @@ def _admin(policy: Policy) -> Complaints:
 
 def _workers_and_store(policy: Policy) -> Complaints:
     url = policy.store.url
-    if policy.workers > 1:
-        yield Complaint(("workers",), _MANY)
-        if url == "memory:":
-            yield Complaint(("store", "url"), "memory: is not shared between workers; use sqlite:PATH, or workers: 1")
+    if policy.workers > 1 and url == "memory:":
+        yield Complaint(("store", "url"), "memory: is not shared between workers; use sqlite:PATH or redis://HOST, or workers: 1")
 
 
 def _limits(policy: Policy) -> Complaints:
