@@ -23,9 +23,11 @@ from proxy.observe.log import ExchangeLog, Sink
 from proxy.observe.metrics import Metrics, RouteFacts, SecretFacts
 from proxy.pipeline.build import Routes, build
 from proxy.pipeline.gate import Permit
+from proxy.pipeline.inquiry import Inquiry, causes_of, gone
 from proxy.pipeline.modes import Switch, stance_of
 from proxy.policy.model import Policy, Route, UpstreamSettings
 from proxy.policy.reader import Loaded
+from proxy.policy.secrets import Secret
 from proxy.policy.values import Endpoint
 from proxy.revocations import Revoked, mark
 from proxy.store.base import Store
@@ -67,6 +69,8 @@ class Engine:
         )
         self._ring = Ring()
         self._log = ExchangeLog(sink, loaded.policy.log.level)
+        self._inquiry = Inquiry(self._observe)
+        self._former: dict[str, tuple[Secret, ...]] = {}
         self._certificate_expiry: float | None = None
         self._draining = False
         self._tls: ssl.SSLContext | None = None
@@ -81,7 +85,9 @@ class Engine:
         policy = self._loaded.policy
         await self._store.open()
         self._take_certificate(policy)
-        self._handler = Handler(self._serving(self._loaded, self._routes(self._loaded), self._pools), self._observe)
+        serving = self._serving(self._loaded, self._routes(self._loaded), self._pools)
+        self._handler = Handler(serving, self._observe, self._inquiry.take)
+        self._inquiry.causes = causes_of(policy, self._loaded.secrets, self._former)
         self._metrics.declare(route_facts(self._loaded))
         self._listener = Listener(
             self._handler, policy.limits, self._tls, proxied=policy.listen.proxy_protocol, seats=self._seats
@@ -135,6 +141,8 @@ class Engine:
     def take(self, prepared: Prepared) -> None:
         """Serve by this policy from now on; requests under way end with the one they began with."""
         loaded, serving, pools = prepared
+        self._former = gone(self._former, self._loaded.secrets, loaded.secrets)
+        self._inquiry.causes = causes_of(loaded.policy, loaded.secrets, self._former)
         self._loaded = loaded
         self._metrics.declare(route_facts(loaded))
         self._handler.serving = serving
@@ -244,6 +252,7 @@ class Engine:
             pool.close()
         await self._ring.close()
         await self._store.close()
+        self._inquiry.finish()
         self._log.tick()
 
 

@@ -27,6 +27,8 @@ from proxy.verdict import CLOSES, STATUS, Cause, Fail, Outcome, Reason, Refusal,
 
 _log = logging.getLogger("hookgate.handler")
 
+Inquire = Callable[[Judgement, Exchange], None]
+
 _BODILESS: Final = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
@@ -77,9 +79,11 @@ class _Story:
 class Handler:
     """Makes the journeys of all requests."""
 
-    def __init__(self, serving: Serving, observe: Callable[[Exchange], None]) -> None:
+    def __init__(self, serving: Serving, observe: Callable[[Exchange], None], inquire: Inquire | None = None) -> None:
+        """``inquire`` takes the exchanges with findings: it may pass them on to ``observe`` later."""
         self.serving = serving
         self._observe = observe
+        self._inquire = inquire or (lambda judgement, exchange: observe(exchange))
         self._prefix = os.urandom(4).hex().encode()
         self._count = count(1)
         self.in_flight = 0
@@ -233,7 +237,11 @@ class Handler:
     def _tell(self, line: Intake, story: _Story) -> None:
         """SECURITY: an observer that breaks is logged, never felt by a request."""
         try:
-            self._observe(_exchange(line, story))
+            exchange = _exchange(line, story)
+            if exchange.findings and story.judgement is not None:
+                self._inquire(story.judgement, exchange)
+            else:
+                self._observe(exchange)
         except Exception:
             _log.exception("an observer broke")
 
@@ -262,7 +270,7 @@ def _exchange(line: Intake, story: _Story) -> Exchange:
         story.reason,
         findings,
         judgement.secret if judgement else "",
-        judgement.cause if judgement else Cause.UNKNOWN,
+        Cause.UNKNOWN,
         story.status,
         story.size,
         gate.event(permit.request) if forwarded and gate and permit else "",

@@ -20,6 +20,7 @@ from proxy.networks import UNIX, Address
 from proxy.pipeline.build import build
 from proxy.pipeline.explanation import Judged, Watch
 from proxy.pipeline.gate import Permit
+from proxy.pipeline.inquiry import at_once, causes_of
 from proxy.pipeline.modes import Switch
 from proxy.policy.reader import Loaded
 from proxy.store.memory import MemoryStore
@@ -70,7 +71,7 @@ async def rehearse(loaded: Loaded, raw: bytes, *, at: float, peer: Address) -> R
         return _DELIVERED
 
     serving = Serving(routes, _Heads(bounds, at), policy.trusted_proxies, forward, {})
-    handler = Handler(serving, observe)
+    handler = Handler(serving, observe, at_once(causes_of(policy, loaded.secrets, {}), observe))
     listener = Listener(handler, limits, None)
     listener.unix = peer is UNIX
     _play(listener, _MakeBelieve(peer, encrypted=policy.listen.tls is not None), raw)

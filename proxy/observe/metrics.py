@@ -4,9 +4,7 @@ The hot path adds to plain numbers; ``prometheus_client`` renders them when scra
 Counts outlive a reload: a route that keeps its name keeps its numbers.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from itertools import accumulate
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -15,6 +13,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from proxy.exchange import Exchange
+from proxy.observe.histogram import Histogram
 from proxy.verdict import RULE_REASONS, UNROUTED, Cause, Mode, Outcome, Reason, RuleName, outcome_of
 
 SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -23,25 +22,6 @@ BYTES: Final = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 41
 STANCES: Final = ("enforce", "report", "off", "share")
 STORE_OPERATIONS: Final = ("claim", "confirm", "release", "emptied")
 """The last one is no operation of ours: a store that is shared was found without what it had held."""
-
-
-class _Histogram:
-    """Counts by bucket, not yet cumulative."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def add(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        names = [*(repr(bound) for bound in self.bounds), "+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
 
 
 class SecretFacts(NamedTuple):
@@ -70,10 +50,10 @@ class _Series:
         self.findings: dict[tuple[RuleName, Reason, Mode], int] = {}
         self.mismatches: dict[tuple[bool, Cause], int] = {}
         self.secrets: dict[str, list[float]] = {}
-        self.total = _Histogram(SECONDS)
-        self.own = _Histogram(OWN_SECONDS)
-        self.upstream = _Histogram(SECONDS)
-        self.body = _Histogram(BYTES)
+        self.total = Histogram(SECONDS)
+        self.own = Histogram(OWN_SECONDS)
+        self.upstream = Histogram(SECONDS)
+        self.body = Histogram(BYTES)
         self.ambiguous = 0
         self.quarantined = 0
 
@@ -151,7 +131,10 @@ class Metrics(Collector):
             matched[1] = exchange.arrived
         for finding in exchange.findings:
             series.findings[finding] = series.findings.get(finding, 0) + 1
-            if finding.reason is Reason.SIGNATURE_MISMATCH:
+            # What is missing or malformed counts among the mismatches where it is known what would have made it right.
+            if finding.rule is RuleName.SIGNATURE and (
+                finding.reason is Reason.SIGNATURE_MISMATCH or exchange.cause is not Cause.UNKNOWN
+            ):
                 series.mismatches[exchange.listed, exchange.cause] += 1
         if exchange.ambiguous:
             series.ambiguous += 1
@@ -231,7 +214,7 @@ class Metrics(Collector):
         for name, help_text, attribute in families:
             family = HistogramMetricFamily(name, help_text, labels=["route"])
             for route in self._routes:
-                histogram: _Histogram = getattr(self._series[route], attribute)
+                histogram: Histogram = getattr(self._series[route], attribute)
                 family.add_metric([route], histogram.buckets(), histogram.sum)
             yield family
 

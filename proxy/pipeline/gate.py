@@ -13,7 +13,7 @@ from proxy.pipeline.modes import chosen
 from proxy.policy.values import Stance
 from proxy.rules.base import BodyRule, HeadRule
 from proxy.rules.replay import UNCHECKED, Replay, Reserved
-from proxy.verdict import PASS, STATUS, Cause, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
+from proxy.verdict import PASS, STATUS, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
 
 _log = logging.getLogger("hookgate.gate")
 
@@ -39,7 +39,7 @@ class Plan(NamedTuple):
 class Judgement:
     """What has been found about one request so far."""
 
-    __slots__ = ("cause", "findings", "held", "in_doubt", "plan", "secret", "share")
+    __slots__ = ("findings", "held", "in_doubt", "plan", "secret", "share", "suspect")
 
     def __init__(self, plan: Plan, share: int) -> None:
         self.plan = plan
@@ -48,7 +48,8 @@ class Judgement:
         self.held: Refusal | None = None
         self.findings: list[Finding] = []
         self.secret = ""
-        self.cause = Cause.UNKNOWN
+        self.suspect: Head | Request | None = None
+        """What the signature rule found wrong, for whoever asks why."""
         self.in_doubt = False
 
 
@@ -118,7 +119,7 @@ class Gate:
                 verdict = _broke(rule.name)
             if verdict is PASS:
                 continue
-            refusal = self._note(verdict, rule.name, mode, judgement)
+            refusal = self._note(verdict, rule.name, mode, judgement, head)
             if refusal is not None:
                 if judgement.share == 100 or rule.name in self.pinned:
                     return refusal
@@ -190,20 +191,22 @@ class Gate:
                 verdict = _broke(rule.name)
             if verdict is PASS:
                 continue
-            refusal = self._note(verdict, rule.name, mode, judgement)
+            refusal = self._note(verdict, rule.name, mode, judgement, request)
             if refusal is not None:
                 return refusal
         return None
 
-    def _note(self, verdict: Verdict, rule: RuleName, mode: Mode, judgement: Judgement) -> Refusal | None:
+    def _note(
+        self, verdict: Verdict, rule: RuleName, mode: Mode, judgement: Judgement, subject: Head | Request | None = None
+    ) -> Refusal | None:
         if type(verdict) is Pass:
             if verdict.secret:
                 judgement.secret = verdict.secret
             return None
         assert isinstance(verdict, Fail)  # noqa: S101 - the type's other half
         judgement.findings.append(Finding(rule, verdict.reason, mode))
-        if verdict.reason is Reason.SIGNATURE_MISMATCH:
-            judgement.cause = verdict.cause
+        if rule is RuleName.SIGNATURE:
+            judgement.suspect = subject
         return refusal_of(verdict) if mode is Mode.ENFORCE else None
 
     def _drawn(self, request: Request, judgement: Judgement) -> Refusal | None:
