@@ -37,6 +37,12 @@ class Trials:
         self.doubtful = 0
         """What the gate counted as ambiguous, in all its lives."""
 
+    def told(self) -> None:
+        """Now and then, how far it has come."""
+        if self.scene.lives % 100 == 0:
+            sys.stdout.write(f"{self.scene.lives} kills, {self.sent} updates, {self.doubtful} in doubt\n")
+            sys.stdout.flush()
+
     async def start(self) -> None:
         """A new life of the gate."""
         await asyncio.to_thread(self.scene.start_gate, self.scene.bot_port)
@@ -67,6 +73,7 @@ async def test_deliver(tmp_path: Path, count: int) -> None:
             again = [one for one in await run.kill_under_load() if one.marked]
             assert len(again) == run.doubtful - doubtful
             assert sorted(run.sender.delivered) == list(range(run.sent))
+            run.told()
         executed = scene.executed()
         assert sorted(first_times(executed)) == list(range(run.sent))
         assert max(unmarked(executed).values()) == 1
@@ -93,6 +100,7 @@ async def test_drop(tmp_path: Path, count: int) -> None:
             assert sorted(run.sender.delivered) == list(range(run.sent))
             missed = run.sent - len(executed) - missing
             assert missed <= run.doubtful - doubtful
+            run.told()
         await finish(run, count)
         missing = run.sent - len(scene.executed())
         told(f"drop: {run.sent} updates, {run.doubtful} in doubt, {missing} of them missing, 0 came twice", count)

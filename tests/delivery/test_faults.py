@@ -30,6 +30,7 @@ class Havoc:
 
     def __init__(self, scene: Scene, front: FaultProxy, back: FaultProxy) -> None:
         self.done: Counter[str] = Counter()
+        self.ending = False
         self._scene = scene
         self.front = front
         self.back = back
@@ -46,11 +47,14 @@ class Havoc:
         self.faults = faults
 
     async def reign(self, every: float) -> None:
-        """Until cancelled: a fault, and a moment of peace. All come before one comes again."""
-        while True:
-            names = list(self.faults)
-            self._chance.shuffle(names)
-            for name in names:
+        """Until told to end: a fault, and a moment of peace. All come before one comes again, and the gate's death first.
+
+        So the gate of the last round has to recover by itself from all the others: nothing is healed by a restart.
+        """
+        while not self.ending:
+            others = [name for name in self.faults if name != "gate killed"]
+            self._chance.shuffle(others)
+            for name in ("gate killed", *others):
                 await self.faults[name]()
                 self.done[name] += 1
                 await asyncio.sleep(every * self._chance.uniform(0.2, 0.6))
@@ -94,30 +98,20 @@ class Run:
         self.sender = sender
         self.havoc = havoc
 
-    async def send(self, count: int, every: float) -> None:
-        """So many updates, under a fault each ``every`` seconds and until each fault has been; then peace, and all arrive."""
+    async def send(self, count: int, every: float) -> int:
+        """At least so many updates, as long as things break; then peace, and all arrive. Gives how many there were."""
         reign = asyncio.create_task(self.havoc.reign(every))
         sent = 0
-        while sent < count or len(self.havoc.done) < len(self.havoc.faults):
-            assert not reign.done(), reign.exception()
-            if self.sender.pending < PENDING and sent < count:
+        while not reign.done():
+            if self.sender.pending < PENDING:
                 self.sender.put(message(sent, sent % CHATS))
                 sent += 1
-            else:
+            self.havoc.ending = sent >= count
+            if sent % 20 == 0 or self.sender.pending >= PENDING:
                 await asyncio.sleep(0.01)
-            if sent % 20 == 0:
-                await asyncio.sleep(0)
-        reign.cancel()
-        await asyncio.wait([reign])
-        await self.calm()
-        await self.sender.empty(4 * PATIENCE)
-
-    async def calm(self) -> None:
-        """Whatever broke last is whole again."""
-        await self.havoc.faults["bot killed"]()
-        await self.havoc.faults["gate killed"]()
-        for proxy in (self.havoc.front, self.havoc.back):
-            await proxy.clear()
+        await reign
+        await self.sender.empty(2 * PATIENCE)
+        return sent
 
 
 @asynccontextmanager
@@ -137,14 +131,14 @@ async def running(folder: Path) -> AsyncIterator[Run]:
 @pytest.mark.parametrize(
     ("count", "every"),
     [
-        pytest.param(2000, 0.05, id="short"),
+        pytest.param(500, 0.05, id="short"),
         pytest.param(200_000, 0.8, id="long", marks=[pytest.mark.long, pytest.mark.timeout(0)]),
     ],
 )
 async def test_nothing_is_missing(tmp_path: Path, count: int, every: float) -> None:
     """Delivered is what was executed, in each chat's order; each that came again had failed before, and repeats are known."""
     async with running(tmp_path) as run:
-        await run.send(count, every)
+        count = await run.send(count, every)
         sender, executed = run.sender, run.scene.executed()
         assert sorted(sender.delivered) == list(range(count))
         assert not sender.expired
