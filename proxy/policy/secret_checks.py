@@ -7,10 +7,10 @@ from proxy.policy.document import Path
 from proxy.policy.faults import Complaint
 from proxy.policy.model import Policy, Route
 from proxy.policy.presets import PROVIDERS, SecretFacts, preset
-from proxy.policy.references import SecretReference
+from proxy.policy.references import SecretReference, SecretSource
 from proxy.policy.rule_checks import signature_runs
 from proxy.policy.secrets import WEAK_BYTES, Secret, outside_alphabet, read_secret, weakness
-from proxy.policy.signatures import SignatureSettings, TokenSignature
+from proxy.policy.signatures import PublicKeySignature, SignatureSettings, TokenSignature
 
 
 def read_secrets(
@@ -78,7 +78,7 @@ def _several(reference: SecretReference, route: Route, path: Path, folder: Folde
             trouble is None
             and name not in signature.open_values()
             and len(values[name]) < WEAK_BYTES
-            and not reference.allow_weak
+            and not (reference.allow_weak or source.allow_weak)
         ):
             trouble = f"is shorter than {WEAK_BYTES} bytes; allow_weak: true where the provider dictates it"
         if trouble:
@@ -118,15 +118,25 @@ def secret_set_complaints(route: Route, at: Path, now: float, *, whole: bool) ->
 
 def read_admin_token(policy: Policy, folder: Folder, environ: Mapping[str, str]) -> tuple[Secret | None, list[Complaint]]:
     """The token of the admin address, where one is given."""
-    if policy.admin.token is None:
+    return _own(policy.admin.token, "admin", "token", folder, environ)
+
+
+def read_audit_key(policy: Policy, folder: Folder, environ: Mapping[str, str]) -> Read:
+    """The key of the audit's chain, where one is given."""
+    return _own(policy.audit.key if policy.audit else None, "audit", "key", folder, environ)
+
+
+def _own(source: SecretSource | None, section: str, name: str, folder: Folder, environ: Mapping[str, str]) -> Read:
+    """A secret of the gate itself."""
+    if source is None:
         return None, []
-    at: Path = ("admin", "token")
+    at: Path = (section, name)
     try:
-        value, created = read_secret(policy.admin.token, folder, environ)
+        value, created = read_secret(source, folder, environ)
     except ValueError as error:
         return None, [Complaint(at, str(error))]
     trouble = weakness(value) or (f"is shorter than {WEAK_BYTES} bytes" if len(value) < WEAK_BYTES else None)
-    return Secret("admin", value, created=created), [Complaint(at, f"the token {trouble}")] if trouble else []
+    return Secret(section, value, created=created), [Complaint(at, f"the {name} {trouble}")] if trouble else []
 
 
 def _active(secret: SecretReference, now: float) -> bool:
@@ -140,13 +150,13 @@ def _strength(value: bytes, reference: SecretReference, route: Route, at: Path) 
     if trouble:
         yield Complaint(at, f"{who} {trouble}")
         return
+    signature = route.rules.signature
     if value in {public.encode() for public in facts.public}:
         yield Complaint(at, f"{who} is printed in the pages of {route.provider}: everybody knows it")
     if len(set(value)) == 1:
         yield Complaint(at, f"{who} is one character repeated", grave=False)
-    if value != value.strip():
+    if value != value.strip() and not isinstance(signature, PublicKeySignature):
         yield Complaint(at, f"{who} begins or ends with white space", grave=False)
-    signature = route.rules.signature
     fault = signature.key_fault(value) if signature is not None else None
     if fault:
         yield Complaint(at, f"{who} {fault}")

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -209,4 +209,24 @@ def _doubled(document: object, tokens: tuple[str, ...]) -> bool:
             return any(_doubled(inner, tokens[index + 1 :]) for inner in document)
         else:
             document = at(document, (step,))
+    return False
+
+
+def doubled(body: bytes, names: Iterable[bytes], most: int) -> bool:
+    """Whether a name stands twice in an object of the JSON. Where each of the names that matter (in quotes) is there at most
+    ``most`` times, no more is looked at: so many objects have one each.
+    """
+    if not any(body.count(name) > most for name in names) and (b"\\u00" not in body or not _ESCAPED_ASCII.search(body)):
+        return False
+
+    def told(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a name stands twice")
+        return found
+
+    try:
+        json.loads(body, object_pairs_hook=told)
+    except (ValueError, RecursionError):
+        return True
     return False

@@ -136,15 +136,22 @@ def encoded(signature: bytes, encoding: str) -> bytes:
 
 
 def decoded(candidate: bytes, encoding: str) -> bytes | None:
-    """The bytes of a signature as it stands in a header, or ``None`` where it is not written so."""
+    """The bytes of a signature as it stands in a header, or ``None`` where it is not written so.
+
+    SECURITY: one signature has one written form, but for the case of ``hex-any-case`` and base64url's padding: the library reads
+    over bits of the last base64 character that belong to no byte, so what was read is written again and compared.
+    """
     if _SHAPES[encoding].fullmatch(candidate) is None:
         return None
     try:
         if encoding.startswith("hex"):
             return binascii.unhexlify(candidate)
         if encoding == "base64url":
-            return base64.urlsafe_b64decode(candidate + b"=" * (-len(candidate) % 4))
-        return base64.b64decode(candidate, validate=True)
+            bare = candidate.rstrip(b"=")
+            found = base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
+            return found if base64.urlsafe_b64encode(found).rstrip(b"=") == bare else None
+        found = base64.b64decode(candidate, validate=True)
+        return found if base64.b64encode(found) == candidate else None
     except binascii.Error:
         return None
 

@@ -23,9 +23,22 @@ def body_of(vector: dict[str, Any]) -> bytes:
     return text.encode()
 
 
+def secret_of(vector: dict[str, Any]) -> dict[str, Any]:
+    """The one secret of a vector, or its several values."""
+    secret = vector["secret"]
+    if not isinstance(secret, dict):
+        return {"id": "s", "value": secret, "allow_weak": True}
+    return {"id": "s", "values": {name: {"value": value} for name, value in secret.items()}, "allow_weak": True}
+
+
+def target_of(vector: dict[str, Any]) -> bytes:
+    """The path, and the query that the request came with."""
+    return b"/hook?" + vector["query"].encode() if "query" in vector else b"/hook"
+
+
 def test_none_was_lost() -> None:
     """Every sender's file is there, each with a public source and at least one request that must pass."""
-    assert len(FILES) >= 37
+    assert len(FILES) >= 52
     for file in FILES:
         found = json.loads(file.read_text())
         assert found["source"], file
@@ -35,12 +48,13 @@ def test_none_was_lost() -> None:
 @pytest.mark.parametrize(("sender", "vector"), VECTORS, ids=[f"{sender}: {vector['note']}" for sender, vector in VECTORS])
 async def test_vector(sender: str, vector: dict[str, Any], tmp_path: Path) -> None:
     """A request of this sender gets the verdict that its own documentation gives it."""
-    route = {**ROUTES[sender], "secrets": [{"id": "s", "value": vector["secret"], "allow_weak": True}]}
+    route = {**ROUTES[sender], "secrets": [secret_of(vector)]}
     if "public_url" in vector:
         route["public_url"] = vector["public_url"]
     gate = await compiled(tmp_path, route)
     fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in vector["headers"]]
-    judged = await gate.judge(request(body_of(vector), fields, arrived=float(vector.get("now", NOW))))
+    asked = request(body_of(vector), fields, target=target_of(vector), arrived=float(vector.get("now", NOW)))
+    judged = await gate.judge(asked)
     assert judged.reason is Reason(vector["reason"])
     if judged.reason is Reason.NONE:
         assert judged.judgement.secret == "s"  # noqa: S105 - an id
