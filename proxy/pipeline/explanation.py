@@ -9,6 +9,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 from proxy.messages import Head, Request
 from proxy.pipeline.gate import Gate, Plan
+from proxy.pipeline.handshakes import ReceivingGate
 from proxy.rules.replay import Replay, Reserved
 from proxy.verdict import PASS, Fail, Mode, Reason, RuleName, Verdict
 
@@ -40,6 +41,8 @@ class Watch:
         gate.plans = {base: self._watched(base, plan) for base, plan in gate.plans.items()}
         if gate.replay is not None:
             gate.replay = _WatchedReplay(gate.replay, self._note)
+        for reception in gate.receptions() if isinstance(gate, ReceivingGate) else ():
+            reception.plans = {base: self._received(base, plan) for base, plan in reception.plans.items()}
 
     @property
     def base(self) -> Mode:
@@ -64,6 +67,12 @@ class Watch:
             ),
             shape=tuple((_WatchedRule(rule.name, rule.check, self._note), mode) for rule, mode in plan.shape),
         )
+
+    def _received(self, base: Mode, plan: Plan) -> Plan:
+        """An unsigned check of the address: another gate's rules take the place of the route's."""
+        here = _Drawn(lambda: self._modes.update({base: _modes(plan)}))
+        watched = self._watched(base, plan)
+        return watched._replace(door=((here, Mode.OFF), *watched.door), desk=((here, Mode.OFF), *watched.desk))
 
     def _stand_on(self, base: Mode) -> None:
         self._base = base
@@ -130,6 +139,6 @@ class _Drawn:
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
 
-    def check(self, request: Request) -> Verdict:
+    def check(self, request: Head | Request) -> Verdict:
         self._tell()
         return PASS

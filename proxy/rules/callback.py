@@ -25,7 +25,7 @@ _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 # SECURITY: the whole of the XML that these senders write, and nothing more. Whatever a parser could see otherwise than this
 # pattern (a document type, an entity, a comment, a nested element, a second Encrypt) is refused before a parser sees it.
 _PROLOG: Final = re.compile(rb'\s*(?:<\?xml version="1\.0"(?: encoding="(?:utf|UTF)-8")?\s*\?>)?\s*<xml>\s*')
-_ELEMENT: Final = re.compile(rb"<([A-Za-z]{1,32})>(?:<!\[CDATA\[([^<>&\[\]]*)\]\]>|([^<>&\[\]]*))</([A-Za-z]{1,32})>\s*")
+_ELEMENT: Final = re.compile(rb"<([A-Za-z]{1,32})>(?:<!\[CDATA\[((?:[^\]]|\](?!\]>))*)\]\]>|([^<>&]*))</([A-Za-z]{1,32})>\s*")
 _END: Final = re.compile(rb"</xml>\s*")
 _MOST_ELEMENTS: Final = 32
 

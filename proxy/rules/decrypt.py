@@ -22,7 +22,7 @@ _TAG_BYTES: Final = 16
 
 def hmac_of(settings: EnvelopeSignature) -> HmacSignature:
     """The scheme of the HMAC around the envelope."""
-    taken = {name: getattr(settings, name) for name in TemplateSignature.model_fields}
+    taken = {field.alias or name: getattr(settings, name) for name, field in TemplateSignature.model_fields.items()}
     return HmacSignature(scheme="hmac", **taken)
 
 

@@ -16,7 +16,7 @@ from proxy.messages import NOT_JSON, Head, Request
 from proxy.policy.handshakes import ANY, Echo, Handshake, HandshakeSettings
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Selector, SelectorKind
-from proxy.rules.keys import Read, at, pointer, reader
+from proxy.rules.keys import Read, ambiguity, at, pointer, reader
 from proxy.rules.schemes import same
 from proxy.verdict import PASS, Answer, Fail, Reason, Refusal, RuleName, Said, Verdict
 
@@ -52,6 +52,8 @@ class Known:
         # A signature that was right is no reason against a handshake that may come without one.
         self._signed_when = tuple(_holds(one.selector, one.value) for one in settings.when if one.value)
         self._tokens = tuple(map(reader, settings.token))
+        named = [*(one.selector for one in settings.when), *settings.token, *([settings.echo.source] if settings.echo else [])]
+        self._doubled = tuple(ambiguity(pointer(one.argument)) for one in named if one and one.kind is SelectorKind.JSON)
         self._origin = reader(settings.origin) if settings.origin else None
         self._origins = frozenset(origin.encode() for origin in option.origins)
         self._members = frozenset(settings.members) if settings.members is not None else None
@@ -75,7 +77,10 @@ class Known:
             if plain is None:
                 return None
             seen = Request(request.head, plain)
-        return seen if self._fits(seen, self._signed_when if proved else self._when) else None
+        if not self._fits(seen, self._signed_when if proved else self._when):
+            return None
+        # SECURITY: another parser may take the other one of two equal keys, and see an event.
+        return None if any(doubled(seen.body) for doubled in self._doubled) else seen
 
     def token_verdict(self, seen: Request) -> Verdict:
         """Whether the token that stands in it is ours, or none is known to compare with."""
