@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from socket import create_connection
 from typing import Any
 
 from redis import Redis
@@ -55,11 +56,15 @@ class Server:
         """Run it, and wait until it takes connections."""
         command = ["redis-server", str(self._configuration), *(["--sentinel"] if self._sentinel else [])]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - Debian's
-        until(self._up, f"redis-server to take connections: {self.folder}/log")
+        try:
+            until(self._up, "redis-server to take connections")
+        except AssertionError:
+            self.kill()
+            raise
 
     def _up(self) -> bool:
-        from socket import create_connection
-
+        if self._process is not None and self._process.poll() is not None:
+            raise AssertionError(f"redis-server ended: {(self.folder / 'log').read_text()}")
         with suppress(OSError), create_connection(("127.0.0.1", self.port), timeout=1):
             return True
         return False
@@ -111,7 +116,7 @@ class Watched:
             until(lambda sentinel=sentinel: self._knows(sentinel, sentinels), "the Sentinels to know each other")  # type: ignore[misc]  # a lambda
 
     def _knows(self, sentinel: Server, sentinels: int) -> bool:
-        facts: Any = sentinel.client().execute_command("SENTINEL", "MASTER", self.SERVICE)  # type: ignore[no-untyped-call]  # as it is
+        facts: Any = sentinel.client().sentinel_master(self.SERVICE)
         return int(facts["num-slaves"]) == 1 and int(facts["num-other-sentinels"]) == sentinels - 1
 
     @property
@@ -121,7 +126,7 @@ class Watched:
 
     def announced(self) -> int:
         """The port of the master, as the Sentinels have it now."""
-        found: Any = self.sentinels[0].client().execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.SERVICE)  # type: ignore[no-untyped-call]  # as it is
+        found: Any = self.sentinels[0].client().sentinel_get_master_addr_by_name(self.SERVICE)
         return int(found[1])
 
 

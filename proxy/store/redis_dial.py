@@ -155,4 +155,6 @@ def told(reply: Reply) -> str:
         return "its reply is none that a Redis gives"
     if reply.kind == b"NOPERM" or reply.find(b"ACL failure") >= 0:
         return f"its user lacks a right ({reply}): deploy/redis/hookgate.acl lists those that are needed"
+    if reply.kind == b"MOVED":
+        return "it is a part of a Cluster: use redis+cluster://"
     return f"it refuses: {reply}"
