@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from proxy.keyring.base import Keyring
 from proxy.messages import Field, Head, Request
 from proxy.networks import Address, parse_address
 from proxy.pipeline.build import build
@@ -146,7 +147,13 @@ class Compiled:
 
 
 async def compiled(
-    folder: Path, route: Mapping[str, Any], *, store: Store | None = None, switch: Switch | None = None, **top: Any
+    folder: Path,
+    route: Mapping[str, Any],
+    *,
+    store: Store | None = None,
+    switch: Switch | None = None,
+    keyring: Keyring | None = None,
+    **top: Any,
 ) -> Compiled:
     """The gate of a policy with this one route, read and built as a start does it."""
     clock = Clock()
@@ -165,7 +172,7 @@ async def compiled(
     file = folder / "policy.yaml"
     file.write_text(json.dumps(policy))
     loaded = read_policy(file, {}, now=NOW)
-    routes = build(loaded.policy, loaded.secrets, loaded.schemas, store, switch or Switch(), failed.append)
+    routes = build(loaded.policy, loaded.secrets, loaded.schemas, store, switch or Switch(), failed.append, keyring)
     return Compiled(routes.gates[b"/hook"], store, clock, failed)
 
 
