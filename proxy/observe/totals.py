@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
-from prometheus_client.core import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
@@ -30,10 +30,14 @@ def numbers_of(metrics: Collector) -> Numbers:
 
 
 class Totals(Collector):
-    """``own`` are the parent's families, in their order; every series of the policy is among them."""
+    """``own`` are the parent's families, in their order; every series of the policy is among them.
 
-    def __init__(self, own: Collector, pids: Callable[[], Iterable[int | str]]) -> None:
+    ``crew`` tells how many workers serve at this moment, and how many have died.
+    """
+
+    def __init__(self, own: Collector, pids: Callable[[], Iterable[int | str]], crew: Callable[[], tuple[int, int]]) -> None:
         self._own = own
+        self._crew = crew
         self._living: dict[int, dict[_Sample, float]] = {}
         self._dead: dict[_Sample, float] = {}
         self._latest: set[str] = set()
@@ -102,6 +106,9 @@ class Totals(Collector):
             for name, labels in sorted(key for key in current if self._family[key[0]] == family.name):
                 family.add_sample(name, dict(labels), told[name, labels])
             yield family
+        serving, deaths = self._crew()
+        yield GaugeMetricFamily("hookgate_workers", "Workers that serve.", value=serving)
+        yield CounterMetricFamily("hookgate_worker_deaths", "Workers that ended without having been told to.", value=deaths)
 
 
 def _add(sums: dict[_Sample, float], sample: _Sample, value: float, *, latest: bool) -> None:

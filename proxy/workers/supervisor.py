@@ -36,6 +36,7 @@ _SWITCH_SECONDS: Final = 5.0
 """A worker that is deaf for so long serves nobody either; its successor begins with what is in force."""
 _READY_SECONDS: Final = 3.0
 _NUMBERS_SECONDS: Final = 1.0
+_TICK_SECONDS: Final = 0.1
 _END_SECONDS: Final = 5.0
 """On top of the policy's drain times, for a worker to close what it has open."""
 
@@ -60,7 +61,7 @@ class Supervisor:
         self._in_force = self._keeper.loaded
         self._switch = Switch()
         self._metrics = Metrics(self._facts)
-        self._totals = Totals(self._metrics, self._pids)
+        self._totals = Totals(self._metrics, self._pids, self._counts)
         self._crew = Crew(self._in_force.policy.workers, self._begin, self._totals.tell, self._totals.bury)
         self._addresses = Addresses()
         self._draining = False
@@ -72,6 +73,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Bind everything and have it served; raises ``StartError`` with the remedy and leaves nothing half open."""
+        self._ticking = asyncio.get_running_loop().create_task(self._tick())
         keeper = self._keeper
         async with keeper.changing:
             policy = keeper.loaded.policy
@@ -88,7 +90,7 @@ class Supervisor:
                 await self._crew.start(self._door)
             except BaseException:
                 await self._crew.kill()
-                await self._addresses.close()
+                await self._close()
                 raise
             keeper.start()
         address = policy.listen.address
@@ -140,6 +142,9 @@ class Supervisor:
     def _pids(self) -> list[int | str]:
         return ["self", *(member.pid for member in self._crew.members)]
 
+    def _counts(self) -> tuple[int, int]:
+        return len(self._crew.ready), self._crew.deaths
+
     def _facts(self) -> Facts:
         loads = [member.load for member in self._crew.members]
         expiries = [load.certificate_expiry for load in loads if load.certificate_expiry is not None]
@@ -190,7 +195,16 @@ class Supervisor:
         self._door.close()
         limits = self._in_force.policy.limits
         whole = await self._crew.drain(limits.drain_delay + limits.drain_timeout + _END_SECONDS)
-        await self._addresses.close()
+        await self._close()
         if self.lost.done():
             raise StartError(self.lost.result())
         return whole
+
+    async def _close(self) -> None:
+        await self._addresses.close()
+        self._ticking.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self._sink.flush()

@@ -39,7 +39,11 @@ class Line:
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(PATIENCE)
-        self.sock.connect(to if isinstance(to, str) else ("127.0.0.1", to.port if isinstance(to, Gate) else to))
+        try:
+            self.sock.connect(to if isinstance(to, str) else ("127.0.0.1", to.port if isinstance(to, Gate) else to))
+        except OSError:
+            self.sock.close()
+            raise
         if not isinstance(to, str):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
