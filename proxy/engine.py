@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import ssl
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from socket import socket
 from typing import NamedTuple
@@ -13,29 +13,28 @@ from proxy.edge.framing import Bounds, HeadReader
 from proxy.edge.handler import Handler, Serving
 from proxy.edge.listener import Listener
 from proxy.edge.seats import Seats
-from proxy.edge.tls import expiry, renew, server_context
+from proxy.edge.tls import expiry, server_context
 from proxy.errors import StartError
-from proxy.exchange import Exchange
 from proxy.keeper import Load
 from proxy.keyring.ring import Ring
 from proxy.messages import Reply
-from proxy.observe.log import ExchangeLog, Sink
-from proxy.observe.metrics import Metrics, RouteFacts, SecretFacts
+from proxy.observe.log import Sink
+from proxy.observe.metrics import Metrics
 from proxy.pipeline.build import Routes, build
+from proxy.pipeline.facts import route_facts
 from proxy.pipeline.gate import Permit
-from proxy.pipeline.inquiry import Inquiry, causes_of, gone
 from proxy.pipeline.modes import Switch, stance_of
+from proxy.pipeline.telling import Telling
 from proxy.policy.model import Policy, Route, UpstreamSettings
 from proxy.policy.reader import Loaded
-from proxy.policy.secrets import Secret
 from proxy.policy.values import Endpoint
 from proxy.revocations import Revoked, mark
+from proxy.rules.rate import Shared
 from proxy.store.base import Store
 from proxy.store.opening import open_store
 from proxy.upstream.again import SecondTry
 from proxy.upstream.pool import Pool
 from proxy.upstream.translation import Forwarder, translated
-from proxy.verdict import RuleName
 
 _log = logging.getLogger("hookgate")
 
@@ -56,24 +55,31 @@ class Prepared(NamedTuple):
 class Engine:
     """Serves one policy after the other, under one switch."""
 
-    def __init__(self, loaded: Loaded, switch: Switch, sink: Sink, metrics: Metrics, seats: Seats | None = None) -> None:
-        """``seats`` where other workers serve the same policy at the same socket."""
+    def __init__(
+        self,
+        loaded: Loaded,
+        switch: Switch,
+        sink: Sink,
+        metrics: Metrics,
+        seats: Seats | None = None,
+        rates: Shared | None = None,
+    ) -> None:
+        """``seats`` and ``rates`` where other workers serve the same policy at the same socket."""
         self._loaded = loaded
         self._switch = switch
         self._sink = sink
         self._metrics = metrics
         self._seats = seats
+        self._rates = rates
         self._pools: dict[_Far, Pool] = {}
         self._store: Store = open_store(
             loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
         )
         self._ring = Ring()
-        self._log = ExchangeLog(sink, loaded.policy.log.level)
-        self._inquiry = Inquiry(self._observe)
-        self._former: dict[str, tuple[Secret, ...]] = {}
+        self._telling = Telling(loaded, sink, metrics)
+        self._revoked: Revoked = {}
         self._certificate_expiry: float | None = None
         self._draining = False
-        self._tls: ssl.SSLContext | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._handler: Handler
         self._listener: Listener
@@ -84,14 +90,12 @@ class Engine:
         """Open what the policy needs, listening aside; raises ``StartError`` with the remedy. ``close`` undoes it."""
         policy = self._loaded.policy
         await self._store.open()
-        self._take_certificate(policy)
+        self._telling.open(self._loaded)
+        tls = self._encrypted(policy)
         serving = self._serving(self._loaded, self._routes(self._loaded), self._pools)
-        self._handler = Handler(serving, self._observe, self._inquiry.take)
-        self._inquiry.causes = causes_of(policy, self._loaded.secrets, self._former)
+        self._handler = Handler(serving, self._telling.tell, self._telling.inquire)
         self._metrics.declare(route_facts(self._loaded))
-        self._listener = Listener(
-            self._handler, policy.limits, self._tls, proxied=policy.listen.proxy_protocol, seats=self._seats
-        )
+        self._listener = Listener(self._handler, policy.limits, tls, proxied=policy.listen.proxy_protocol, seats=self._seats)
         self._ticking = asyncio.get_running_loop().create_task(self._tick())
 
     async def listen(self, sock: socket) -> Endpoint:
@@ -103,18 +107,17 @@ class Engine:
         gc.freeze()
         return address
 
-    def _take_certificate(self, policy: Policy) -> None:
+    def _encrypted(self, policy: Policy) -> ssl.SSLContext | None:
+        """The TLS of new connections, from what its files hold now."""
         settings = policy.listen.tls
         if settings is None:
-            return
+            return None
         try:
-            if self._tls is None:
-                self._tls = server_context(settings)
-            else:
-                renew(self._tls, settings)
+            context = server_context(settings)
         except OSError as error:
             raise StartError(f"the certificate {settings.certificate} and its key cannot be used: {error.strerror}") from None
         self._certificate_expiry = expiry(settings)
+        return context
 
     # -- a policy becomes what serves
 
@@ -128,7 +131,7 @@ class Engine:
             # In a thread: compiling takes milliseconds, and requests go on meanwhile.
             routes = await asyncio.to_thread(self._routes, loaded)
             serving = self._serving(loaded, routes, pools)
-            self._take_certificate(loaded.policy)
+            self._listener.tls = self._encrypted(loaded.policy)
         except BaseException:
             _close_others(pools, self._pools)
             raise
@@ -141,15 +144,14 @@ class Engine:
     def take(self, prepared: Prepared) -> None:
         """Serve by this policy from now on; requests under way end with the one they began with."""
         loaded, serving, pools = prepared
-        self._former = gone(self._former, self._loaded.secrets, loaded.secrets)
-        self._inquiry.causes = causes_of(loaded.policy, loaded.secrets, self._former)
+        mark(self._revoked, loaded.secrets)  # one may have been revoked since the policy was read
+        self._telling.take(self._loaded, loaded)
         self._loaded = loaded
         self._metrics.declare(route_facts(loaded))
         self._handler.serving = serving
         self._ring.prefetch()
         self._listener.limits = loaded.policy.limits
         self._listener.trust(serving.trusted)
-        self._log.level = loaded.policy.log.level
         self.turn(self._switch)
         _close_others(self._pools, pools)
         self._pools = pools
@@ -164,11 +166,21 @@ class Engine:
 
     def revoke(self, revoked: Revoked) -> None:
         """Take secrets out of service, from the next request on."""
+        self._revoked = revoked
         mark(revoked, self._loaded.secrets)
 
     def _routes(self, loaded: Loaded) -> Routes:
         failed = self._metrics.store_failed
-        return build(loaded.policy, loaded.secrets, loaded.schemas, self._store, self._switch, failed, keyring=self._ring)
+        return build(
+            loaded.policy,
+            loaded.secrets,
+            loaded.schemas,
+            self._store,
+            self._switch,
+            failed,
+            keyring=self._ring,
+            rates=self._rates,
+        )
 
     def _serving(self, loaded: Loaded, routes: Routes, pools: dict[_Far, Pool]) -> Serving:
         """``pools`` gets what the policy needs: pools in use where they are the same, else new ones."""
@@ -198,10 +210,6 @@ class Engine:
 
     # -- what it tells
 
-    def _observe(self, exchange: Exchange) -> None:
-        self._metrics.observe(exchange)
-        self._log.observe(exchange)
-
     def load(self) -> Load:
         """What the moment tells."""
         return Load(
@@ -210,6 +218,7 @@ class Engine:
             entries=self._store.entries(),
             certificate_expiry=self._certificate_expiry,
             log_dropped=self._sink.dropped,
+            audit_dropped=self._telling.audit_dropped,
             silent=self._silent(),
         )
 
@@ -228,7 +237,7 @@ class Engine:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self._log.tick()
+            self._telling.tick()
 
     # -- stop
 
@@ -252,27 +261,7 @@ class Engine:
             pool.close()
         await self._ring.close()
         await self._store.close()
-        self._inquiry.finish()
-        self._log.tick()
-
-
-def route_facts(loaded: Loaded) -> Iterable[RouteFacts]:
-    """What the metrics tell of each route besides its counts."""
-    for route in loaded.policy.routes:
-        rules = route.rules
-        present = {
-            RuleName.TRANSPORT: rules.transport,
-            RuleName.IP: rules.ip,
-            RuleName.RATE: rules.rate,
-            RuleName.SIZE: rules.size,
-            RuleName.CONTENT: rules.content,
-            RuleName.SIGNATURE: rules.signature,
-            RuleName.TIMESTAMP: rules.timestamp,
-            RuleName.REPLAY: rules.replay,
-            RuleName.SCHEMA: rules.json_schema,
-        }
-        secrets = tuple(SecretFacts(secret.id, secret.created) for secret in loaded.secrets.get(route.name, ()))
-        yield RouteFacts(route.name, route.provider, tuple(name for name, rule in present.items() if rule is not None), secrets)
+        await self._telling.close()
 
 
 def _close_others(pools: Mapping[_Far, Pool], kept: Mapping[_Far, Pool]) -> None:

@@ -53,7 +53,8 @@ class Listener:
         self.lines: set[Intake] = set()
         self.turned_away = 0
         self._per_peer: dict[str, int] = {}
-        self._tls = tls
+        self.tls = tls
+        """Of the connections to come: what was swapped counts for each new one."""
         self.unix = False
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -66,26 +67,17 @@ class Listener:
     async def open(self, address: Endpoint, sock: socket.socket) -> Endpoint:
         """Accept at a socket that is bound to this address; gives the real one (port 0 becomes a number)."""
         self.unix = bool(address.path)
-        if self._seats is not None:
+        if self._seats is None and self.tls is None:
+            self._server = await self.loop.create_server(lambda: Intake(self), sock=sock, backlog=BACKLOG)
+        else:
             self._shared = sock
             sock.setblocking(False)
             self._count()
             self.loop.add_reader(sock.fileno(), self._come)
-        elif self._tls is None:
-            self._server = await self.loop.create_server(lambda: Intake(self), sock=sock, backlog=BACKLOG)
-        else:
-            self._server = await self.loop.create_server(
-                lambda: Intake(self),
-                sock=sock,
-                backlog=BACKLOG,
-                ssl=self._tls,
-                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
-            )
         self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
         return address if address.path else Endpoint(address.host, sock.getsockname()[1])
 
-    # -- a socket at which other workers accept too
+    # -- a socket at which other workers accept too, or where each connection is encrypted by what holds at that moment
 
     def _come(self) -> None:
         """Somebody knocks. Where another worker holds fewer connections, that one gets a moment to be quicker."""
@@ -105,6 +97,10 @@ class Listener:
     def _accept(self) -> None:
         assert self._shared is not None  # noqa: S101 - only then are we called
         sock, _ = self._shared.accept()
+        if len(self._welcoming) >= self.limits.connections:
+            self.turned_away += 1
+            sock.close()
+            return
         sock.setblocking(False)
         task = self.loop.create_task(self._welcome(sock))
         self._welcoming.add(task)
@@ -122,13 +118,13 @@ class Listener:
 
     async def _welcome(self, sock: socket.socket) -> None:
         try:
-            if self._tls is None:
+            if self.tls is None:
                 await self.loop.connect_accepted_socket(lambda: Intake(self), sock)
             else:
                 await self.loop.connect_accepted_socket(
                     lambda: Intake(self),
                     sock,
-                    ssl=self._tls,
+                    ssl=self.tls,
                     ssl_handshake_timeout=_HANDSHAKE_SECONDS,
                     ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
                 )
@@ -146,9 +142,10 @@ class Listener:
     def _leave(self) -> None:
         if self._server is not None:
             self._server.close()
-        if self._seats is None or self._shared is None:
+        if self._shared is None:
             return
-        self._seats.leave()
+        if self._seats is not None:
+            self._seats.leave()
         self.loop.remove_reader(self._shared.fileno())
         # Who has knocked already is served: once the last worker has closed the socket, the kernel would reset them all.
         with contextlib.suppress(OSError):

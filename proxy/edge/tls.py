@@ -1,7 +1,7 @@
 """TLS of the public listener: TLS 1.2 or higher, forward-secret AEAD ciphers, client certificates where the policy wants them.
 
-A swapped certificate is tried in a scratch context first: SECURITY: a mismatched pair loaded into the live one breaks every
-handshake until it is mended.
+SECURITY: what was swapped gets a context of its own, made whole before it is used. A pair loaded into the live one breaks every
+handshake where it is none, and an authority that was taken away would live on there, in its store and in remembered sessions.
 """
 
 import ssl
@@ -13,7 +13,7 @@ _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 def server_context(settings: ListenTls) -> ssl.SSLContext:
-    """The context of new handshakes."""
+    """The context of new handshakes; raises ``OSError`` (so ``ssl.SSLError``) where its files cannot be used."""
     context = _context(settings)
     context.load_cert_chain(settings.certificate, settings.key)
     if settings.client_ca is not None:
@@ -21,12 +21,6 @@ def server_context(settings: ListenTls) -> ssl.SSLContext:
         # Optional here, required route by route: the transport rule tells a missing one from a refused one.
         context.verify_mode = ssl.CERT_OPTIONAL
     return context
-
-
-def renew(context: ssl.SSLContext, settings: ListenTls) -> None:
-    """Take a swapped pair for new handshakes; raises ``OSError`` (so ``ssl.SSLError``) and changes nothing if it is no pair."""
-    _context(settings).load_cert_chain(settings.certificate, settings.key)
-    context.load_cert_chain(settings.certificate, settings.key)
 
 
 def expiry(settings: ListenTls) -> float:

@@ -146,6 +146,40 @@ def test_a_swapped_certificate(stage: Stage, trust: Trust) -> None:
         assert line.ask(request()).status == 200
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_swapped_authority(version: ssl.TLSVersion, tmp_path: Path) -> None:
+    """Once the clients' authority is swapped, certificates of the former one are worth nothing, remembered sessions included."""
+    trust = Trust(tmp_path)
+    newcomers = trustme.CA()
+    policy = mutual(trust)
+    del policy["listen"]["tls"]["client_pins"]
+    known, newcomer = trust.sender(trust.pinned), trust.sender(newcomers.issue_cert("pinned.example"))
+    known.maximum_version = version
+    with staged(tmp_path, always(OK), **policy) as stage:
+        raw = request(path=b"/mutual")
+        with Line(stage.gate, known) as line:
+            assert line.ask(raw).status == 200
+            assert isinstance(line.sock, ssl.SSLSocket)
+            session = line.sock.session
+        newcomers.cert_pem.write_to_path(tmp_path / "clients.pem")
+        until(lambda: asked(stage.gate, newcomer, raw) == 200, "the new authority")
+        assert asked(stage.gate, known, raw) is None
+        assert asked(stage.gate, known, raw, session) is None
+
+
+def asked(gate: Gate, context: ssl.SSLContext, raw: bytes, session: ssl.SSLSession | None = None) -> int | None:
+    """The status that a new connection gets, or ``None`` where its handshake fails."""
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", gate.port), timeout=PATIENCE) as sock,
+            context.wrap_socket(sock, server_hostname=NAME, session=session) as line,
+        ):
+            line.sendall(raw)
+            return int(line.recv(65536).split()[1])
+    except (ssl.SSLError, ConnectionResetError, IndexError):
+        return None
+
+
 def test_plain_http_on_its_port(stage: Stage) -> None:
     """HTTP, garbage and silence on the TLS port get no HTTP answer, reach nothing, and leave no traceback in the log."""
     before = stage.bot.bytes_seen
