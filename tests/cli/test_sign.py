@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import os
 import re
 import shlex
@@ -19,7 +20,7 @@ import pytest
 from proxy.policy.model import Route
 from proxy.policy.presets import PRESETS
 from proxy.policy.secrets import Secret
-from proxy.policy.signatures import Placed
+from proxy.policy.values import SelectorKind
 from proxy.rules.signing import current, genuine
 from tests.cli import senders
 from tests.cli.inprocess import SECRET, hookgate, policy
@@ -58,8 +59,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 def test_none_is_left_out() -> None:
-    """Every preset but generic is among the senders, and so are the senders with a list, an id, a form of key of their own."""
-    assert {f"preset-{name}" for name in PRESETS if name != "generic"} < senders.ROUTES.keys()
+    """Every preset of a scheme that can be signed is among the senders, and so are those with lists and ids."""
+    signed = {f"preset-{name}" for name in PRESETS if senders.scheme_of(name) in senders.SIGNED}
+    assert signed - {"preset-meta-verify"} <= senders.ROUTES.keys()
+    assert len(signed) >= 50
     assert {
         "vector-stripe",
         "vector-standard-webhooks",
@@ -69,14 +72,21 @@ def test_none_is_left_out() -> None:
     } < senders.ROUTES.keys()
 
 
+def signed_for(name: str, folder: Path, *words: str, body: bytes | None = None) -> tuple[Path, Route, bytes, str]:
+    """A policy with one sender, its route, and the request that is made for it with what was said about it."""
+    file = senders.written(folder, name)
+    route = senders.routes_of(file)[name]
+    made_of = senders.body_for(route, time.time()) if body is None else body
+    ran = hookgate("sign", file, name, "--body", "-", *senders.key_words(folder, route), *words, stdin=made_of)
+    assert ran.code == 0, ran.err
+    return file, route, ran.out, ran.err
+
+
 @pytest.mark.parametrize("name", senders.ROUTES)
 def test_explain_takes_it(name: str, tmp_path: Path) -> None:
     """What is signed for a sender's route passes every rule of it when it is explained."""
-    file = senders.written(tmp_path, name)
-    route = senders.routes_of(file)[name]
-    signed = hookgate("sign", file, name, "--body", "-", stdin=senders.body_for(route, time.time()))
-    assert signed.code == 0, signed.err
-    ran = hookgate("explain", file, "-", "--format", "json", stdin=signed.out)
+    file, _, raw, _ = signed_for(name, tmp_path)
+    ran = hookgate("explain", file, "-", "--format", "json", stdin=raw)
     assert (ran.code, ran.tree["outcome"], ran.tree["route"]) == (0, "forwarded", name), ran.text
     assert "signature" in {found["rule"] for found in ran.tree["findings"]}
     assert {found["reason"] for found in ran.tree["findings"]} == {"none"}
@@ -87,27 +97,92 @@ def test_a_running_gate_takes_it(name: str, stage: Stage, tmp_path: Path) -> Non
     """What is signed for a sender's route reaches the bot through a running gate; with one byte changed it does not."""
     gate, bot, routes = stage
     body = senders.body_for(routes[name], time.time())
-    raw = hookgate("sign", senders.written(tmp_path, name), name, "--body", "-", stdin=body).out
-    assert raw.endswith(b"\r\n\r\n" + body)
+    _, _, raw, told = signed_for(name, tmp_path, body=body)
+    in_body = senders.stand_of(routes[name].rules.signature).kind in {SelectorKind.JSON, SelectorKind.FORM}
+    assert raw.endswith(b"\r\n\r\n" + body) is not in_body
+    assert ("written anew" in told) is in_body
     before = len(bot.requests)
     with Line(gate) as line:
         assert line.ask(_forged(raw, routes[name])).status in {401, 403, 406}
         assert line.ask(raw).status == 200
     (came,) = bot.requests[before:]
     assert came.startswith(raw.partition(b"\r\n\r\n")[0] + b"\r\n")
-    assert came.endswith(b"\r\n\r\n" + body)
+    assert came.endswith(b"\r\n\r\n" + raw.partition(b"\r\n\r\n")[2])
 
 
 def _forged(raw: bytes, route: Route) -> bytes:
     """The same request with one of the last characters of its signature changed."""
-    signature = route.rules.signature
-    assert isinstance(signature, Placed)
-    header, _, body = raw.partition(b"\r\n\r\n")
-    pattern = rb"(?i)(\r\n" + signature.stand.argument.encode() + rb": [^\r]*?)([0-9A-Za-z])([0-9A-Za-z=]{0,2})(?=\r|$)"
-    changed, count = re.subn(pattern, lambda found: found[1] + (b"0" if found[2] != b"0" else b"1") + found[3], header)
+    stand = senders.stand_of(route.rules.signature)
+    head, _, body = raw.partition(b"\r\n\r\n")
+    if stand.kind is SelectorKind.JSON:
+        found: Any = json.loads(body)
+        for token in stand.argument.split("/")[1:]:
+            found = found[0 if token in {"*", "0"} else token]
+        assert body.count(found.encode()) == 1
+        return head + b"\r\n\r\n" + body.replace(found.encode(), found[:-3].encode() + b"000"[: len(found)])
+    header = stand.argument.partition("|")[0].encode()
+    pattern = rb"(?i)(\r\n" + header + rb": [^\r]*?)([0-9A-Za-z])([0-9A-Za-z=]{0,2})(?=\r|$)"
+    changed, count = re.subn(pattern, lambda found: found[1] + (b"0" if found[2] != b"0" else b"1") + found[3], head)
     assert count == 1
-    assert changed != header
+    assert changed != head
     return changed + b"\r\n\r\n" + body
+
+
+@pytest.mark.parametrize("name", ["preset-mattermost", "preset-rocketchat"])
+def test_tokens_in_a_body(name: str, tmp_path: Path) -> None:
+    """A token that stands in a JSON body is written there over whatever stood there, and a note says so."""
+    _, _, raw, told = signed_for(name, tmp_path, body=b'{"token":"old","text":"x"}')
+    assert json.loads(raw.partition(b"\r\n\r\n")[2]) == {"token": SECRET, "text": "x"}
+    assert "written anew" in told
+
+
+def test_no_place_for_a_token(tmp_path: Path) -> None:
+    """A body in which the credential cannot stand is told, and nothing is made."""
+    file = senders.written(tmp_path, "preset-vk")
+    ran = hookgate("sign", file, "preset-vk", "--body", "-", stdin=b"no JSON")
+    assert (ran.code, ran.out) == (1, b"")
+    assert "/secret can stand" in ran.err
+
+
+@pytest.mark.parametrize("kind", ["twilio", "adyen"])
+def test_bodies_of_their_own(kind: str, tmp_path: Path) -> None:
+    """Twilio's forms are signed field by field, its other bodies by their hash; of Adyen's items each is signed."""
+    if kind == "twilio":
+        form = ("--header", "Content-Type: application/x-www-form-urlencoded")
+        file, _, raw, _ = signed_for("preset-twilio", tmp_path, *form, body=b"B=2&A=1&B=%2B")
+        assert b"bodySHA256" not in raw
+        assert hookgate("explain", file, "-", stdin=raw).code == 0
+        assert b"?bodySHA256=" in signed_for("preset-twilio", tmp_path, body=b"{}")[2]
+    else:
+        items = {"notificationItems": [{"NotificationRequestItem": {"pspReference": psp}} for psp in ("1", "2")]}
+        file, _, raw, _ = signed_for("preset-adyen", tmp_path, body=json.dumps(items).encode())
+        assert raw.count(b"hmacSignature") == 2
+        assert hookgate("explain", file, "-", stdin=raw).code == 0
+        ran = hookgate("sign", file, "preset-adyen", "--body", "-", stdin=b"{}")
+        assert (ran.code, ran.out) == (1, b"")
+        assert "notificationItems" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "give its private key with --key FILE"),
+        (["rsa.pem"], "no ed25519 key"),
+        (["ecdsa.pem"], "no ed25519 key"),
+        (["policy.yaml"], "unencrypted PEM file"),
+    ],
+    ids=["none", "RSA", "ECDSA", "no key"],
+)
+def test_private_keys(words: list[str], says: str, tmp_path: Path) -> None:
+    """Without the private key, or with one of another kind, nothing is made; the message holds no part of it."""
+    name = "preset-discord-interactions"
+    file = senders.written(tmp_path, name)
+    given = [word for one in words for word in ("--key", tmp_path / one)]
+    ran = hookgate("sign", file, name, "--body", "-", *given, stdin=b"{}")
+    assert (ran.code, ran.out) == (1, b"")
+    assert says in ran.err
+    for pem in tmp_path.glob("*.pem"):
+        assert not any(line in ran.err for line in pem.read_text().splitlines()[1:-1])
 
 
 def test_like_stripe(tmp_path: Path) -> None:
