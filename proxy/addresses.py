@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from proxy.edge.binding import bind
-from proxy.policy.values import Endpoint
+from proxy.policy.endpoints import Endpoint
 
 
 class Addresses:

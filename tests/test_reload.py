@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.ask import ask
-from proxy.policy.values import Endpoint
+from proxy.policy.endpoints import Endpoint
 from tests.conftest import Gates
 from tests.gates import TELEGRAM, TOKEN, TOKEN_FIELD, Gate, RecordingBot, post, status, until
 

@@ -4,15 +4,19 @@ Exit codes: 0 fine, 1 it ran and found a problem, 2 wrong usage, 78 the policy i
 """
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from proxy import __version__
-from proxy.cli import check, demo, explain, healthcheck, init, mode, schema, secret, serve, sign, version
 from proxy.errors import HookgateError, PolicyError
 
-_EPILOG = "Each verb explains itself: hookgate VERB --help"
+VERBS: Final = (
+    "serve", "check", "explain", "sign", "demo", "init", "schema", "mode", "secret", "telegram", "audit", "healthcheck", "version"
+)  # fmt: skip
+_EPILOG: Final = "Each verb explains itself: hookgate VERB --help"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"hookgate {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (serve, check, explain, sign, demo, init, schema, mode, secret, healthcheck, version):
-        verb.register(verbs)
+    for verb in _needed(sys.argv[1:] if argv is None else argv):
+        importlib.import_module(f"proxy.cli.{verb}").register(verbs)
     _open_closed_streams()
     arguments = parser.parse_args(argv)
     try:
@@ -47,6 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"hookgate: {named}{error.strerror or type(error).__name__}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
     return result
+
+
+def _needed(argv: Sequence[str]) -> Sequence[str]:
+    """The verb that is asked for, or all where none is. A health check every few seconds must not load what it does not use."""
+    asked = next((word for word in argv if not word.startswith("-")), "")
+    return (asked,) if asked in VERBS else VERBS
 
 
 def _open_closed_streams() -> None:

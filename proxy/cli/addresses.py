@@ -5,8 +5,7 @@ from pathlib import Path
 
 from proxy.errors import Fault, HookgateError, PolicyError
 from proxy.policy.document import parse
-from proxy.policy.model import Admin, Observe
-from proxy.policy.values import Endpoint
+from proxy.policy.endpoints import ADMIN, OBSERVE, Endpoint
 
 
 def endpoint(policy: Path, section: str) -> Endpoint:
@@ -15,7 +14,7 @@ def endpoint(policy: Path, section: str) -> Endpoint:
     Raises:
         PolicyError: the file cannot be read, or has no usable address there.
     """
-    default = {"observe": Observe().address, "admin": Admin().address}[section]
+    default = {"observe": OBSERVE, "admin": ADMIN}[section]
     found = _section(policy, section)
     try:
         address = Endpoint.parse(found.get("address", default)) if isinstance(found, dict) else default

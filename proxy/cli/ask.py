@@ -6,7 +6,7 @@ import socket
 from typing import NamedTuple
 
 from proxy.errors import HookgateError
-from proxy.policy.values import Endpoint
+from proxy.policy.endpoints import Endpoint
 
 
 class Said(NamedTuple):

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from proxy.cli.check import Subparsers
 from proxy.cli.explain import moment
 from proxy.messages import Field
+from proxy.policy.endpoints import Endpoint
 from proxy.policy.faults import nearest
 from proxy.policy.model import Policy, Route
 from proxy.policy.reader import read_policy
-from proxy.policy.values import Endpoint
 from proxy.rules.signing import Genuine, genuine
 
 _DESCRIPTION = """\

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.errors import StartError
-from proxy.policy.values import Endpoint
+from proxy.policy.endpoints import Endpoint
 
 BACKLOG: Final = 2048
 

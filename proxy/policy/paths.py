@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.networks import NetworkSet, parse_network
+from proxy.policy.audit_settings import Audit
+from proxy.policy.endpoints import Endpoint
 from proxy.policy.model import Admin, IpRule, Listen, ListenTls, Policy, Route, Rules, SchemaRule, UpstreamSettings
 from proxy.policy.presets import PROVIDERS, preset
 from proxy.policy.references import SecretReference, SecretSource
 from proxy.policy.store_settings import StoreSettings
-from proxy.policy.values import Endpoint, Target
+from proxy.policy.values import Target
 
 BUILTIN = "builtin:"
 """What the name of a shipped JSON Schema begins with."""
@@ -29,6 +31,7 @@ def absolute(policy: Policy, folder: Path) -> Policy:
             "store": at.store(policy.store),
             "state_directory": at.path(policy.state_directory),
             "upstream": at.upstream(policy.upstream),
+            "audit": at.audit(policy.audit),
             "routes": tuple(map(at.route, policy.routes)),
         }
     )
@@ -120,6 +123,9 @@ class _Beside:
 
     def source(self, source: SecretSource | None) -> SecretSource | None:
         return source and source.model_copy(update={"from_file": self.optional(source.from_file)})
+
+    def audit(self, audit: Audit | None) -> Audit | None:
+        return audit and audit.model_copy(update={"file": self.path(audit.file), "key": self.source(audit.key)})
 
     def upstream(self, upstream: UpstreamSettings | None) -> UpstreamSettings | None:
         return upstream and upstream.model_copy(

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterator
 
 from proxy.policy.document import Path
+from proxy.policy.endpoints import Endpoint
 from proxy.policy.faults import Complaint
 from proxy.policy.model import Policy, UpstreamSettings
-from proxy.policy.values import Endpoint, Target
+from proxy.policy.values import Target
 from proxy.verdict import Mode
 
 PIN = re.compile(r"sha256/[A-Za-z0-9+/]{43}=")

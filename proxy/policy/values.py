@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from proxy.networks import NetworkSet, parse_network
+from proxy.policy.endpoints import Endpoint
 from proxy.verdict import Mode
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -161,32 +162,6 @@ class Condition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.selector}={self.value}"
-
-
-class Endpoint(NamedTuple):
-    """An address to listen on: ``host`` and ``port``, or ``path`` for a unix socket."""
-
-    host: str
-    port: int
-    path: str = ""
-
-    @classmethod
-    def parse(cls, value: object) -> Self:
-        """From ``host:port``, ``[v6]:port`` or ``unix:/path``."""
-        if isinstance(value, cls):
-            return value
-        if isinstance(value, str):
-            if value.startswith("unix:") and len(value) > 5:
-                return cls("", 0, value[5:])
-            found = re.fullmatch(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]/\s]+):(\d{1,5})", value)
-            if found and int(found[2]) <= 65535:
-                return cls(found[1].strip("[]"), int(found[2]))
-        raise ValueError("must be an address: host:port, [v6]:port or unix:/path")
-
-    def __str__(self) -> str:
-        if self.path:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class Target(NamedTuple):

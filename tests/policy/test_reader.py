@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from proxy.errors import PolicyError
 from proxy.networks import parse_address
+from proxy.policy.endpoints import Endpoint
 from proxy.policy.paths import networks_of
 from proxy.policy.reader import Loaded, read_policy
-from proxy.policy.values import Endpoint, Target
+from proxy.policy.values import Target
 
 from .samples import BAD, ENVIRON, GOOD, NOW, expected
 
