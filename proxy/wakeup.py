@@ -78,4 +78,6 @@ class Wakeup(Generic[T]):
         if not self.settled:
             self._asyncio_future_blocking = True
             yield self
-        return self.result()
+        if self._error is not None:
+            raise self._error
+        return self._value

@@ -12,7 +12,7 @@ Rules that must hold:
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from typing import Any, Final, Protocol, cast
 
@@ -64,8 +64,8 @@ class Site(Protocol):
     def travel(self, line: "Intake", message: RawRequestMessage) -> Journey:
         """The journey of one request on this line."""
 
-    def recall(self, line: "Intake", data: bytes) -> Journey | None:
-        """The same, where ``data`` is one whole request with a head that is known already."""
+    recall: Callable[["Intake", bytes], Journey | None]
+    """The same, where the bytes are one whole request with a head that is known already; ``None`` where they are not."""
 
     def wall(self, line: "Intake", reason: Reason) -> None:
         """Answer and count what never became a request."""
@@ -105,9 +105,9 @@ class Intake(asyncio.Protocol):
     """One connection of a sender."""
 
     __slots__ = (
-        "_body", "_body_limit", "_body_size", "_close", "_ended", "_framed", "_held", "_held_bytes", "_journey", "_key", "_keyed",
-        "_lined", "_parsed", "_parser", "_payload", "_preamble", "_read_at", "_rest", "_since", "_site", "_stuck_since",
-        "_unread_bytes", "_waiter", "at_boundary", "phase", "raw", "speaks_1_0", "transport", "wire",
+        "_body", "_body_limit", "_body_size", "_close", "_ended", "_framed", "_held", "_held_bytes", "_journey", "_lined",
+        "_parsed", "_parser", "_payload", "_preamble", "_read_at", "_rest", "_since", "_site", "_stuck_since",
+        "_unread_bytes", "_waiter", "at_boundary", "key", "phase", "raw", "speaks_1_0", "transport", "wire",
     )  # fmt: skip
 
     transport: asyncio.Transport
@@ -139,8 +139,8 @@ class Intake(asyncio.Protocol):
         self._stuck_since = 0.0
         self._parsed = False
         """The request under way came through the parser."""
-        self._key = b""
-        self._keyed: Wire | None = None
+        self.key = b""
+        """The wire's, see ``Wire.key``."""
         self.at_boundary = True
         """The parser has used up all it was given: the next byte begins a request."""
         self.raw: bytes | None = None
@@ -160,7 +160,7 @@ class Intake(asyncio.Protocol):
             self._close = True
             transport.abort()
         else:
-            self.wire = wire
+            self.is_on(wire)
 
     def data_received(self, data: bytes) -> None:
         """Bytes go to the head, the body, the queue behind a request under way, or nowhere."""
@@ -204,10 +204,10 @@ class Intake(asyncio.Protocol):
             return b""
         self._preamble = None
         if preamble.source is not None:
-            self.wire = self._site.proxied_for(self.wire, preamble.source)
+            self.is_on(self._site.proxied_for(self.wire, preamble.source))
         else:
             # SECURITY: the balancer vouches for nobody, so what comes through it may not say who it is.
-            self.wire = self.wire._replace(trusted=False)
+            self.is_on(self.wire._replace(trusted=False))
         return held[preamble.size :]
 
     def eof_received(self) -> bool:
@@ -249,13 +249,10 @@ class Intake(asyncio.Protocol):
         """No further request will be read from this connection."""
         return self._close or self._site.draining
 
-    @property
-    def key(self) -> bytes:
-        """The wire's, made anew only for another wire."""
-        if self._keyed is not self.wire:
-            self._keyed = self.wire
-            self._key = self.wire.key()
-        return self._key
+    def is_on(self, wire: Wire) -> None:
+        """What is known of the connection has changed."""
+        self.wire = wire
+        self.key = wire.key()
 
     @property
     def unread(self) -> bool:
@@ -437,10 +434,8 @@ class Intake(asyncio.Protocol):
 
     def _advance(self) -> bool:
         """Run the journey until it waits; True when it has ended."""
-        journey = self._journey
-        assert journey is not None  # noqa: S101 - only called with one
         try:
-            waiting = journey.send(None)
+            waiting = self._journey.send(None)  # type: ignore[union-attr]  # only called with one
         except StopIteration:
             self._journey = None
             return True

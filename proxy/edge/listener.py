@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp.http_parser import RawRequestMessage
@@ -46,6 +47,7 @@ class Listener:
         """``seats`` where other workers accept at the same socket."""
         self.loop = asyncio.get_running_loop()
         self.handler = handler
+        self.recall: Callable[[Intake, bytes], Journey | None] = handler.recall
         self.limits = limits
         self.draining = False
         self.proxied = proxied
@@ -192,7 +194,7 @@ class Listener:
             wire = line.wire
             # A PROXY preamble that names nobody vouches for nobody, see ``Intake``.
             named = not self.proxied or wire.origin is not wire.peer
-            line.wire = wire._replace(trusted=named and wire.origin in trusted)
+            line.is_on(wire._replace(trusted=named and wire.origin in trusted))
 
     def gone(self, line: Intake) -> None:
         """Count it out."""
@@ -209,10 +211,6 @@ class Listener:
     def travel(self, line: Intake, message: RawRequestMessage) -> Journey:
         """The journey of one request."""
         return self.handler.travel(line, message)
-
-    def recall(self, line: Intake, data: bytes) -> Journey | None:
-        """The same, where its head is known already."""
-        return self.handler.recall(line, data)
 
     def wall(self, line: Intake, reason: Reason) -> None:
         """Answer and count what never became a request."""

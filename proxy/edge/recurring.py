@@ -65,7 +65,9 @@ class Recurring:
 
     def recall(self, wire: bytes, data: bytes) -> tuple[Known, bytes] | None:
         """What is known of the head, and the body, where ``data`` is exactly one request whose like was here."""
-        start = _digits_at(data)
+        start = data.find(_MARK) + _MARK_BYTES
+        if start < _MARK_BYTES:
+            start = _digits_at(data)
         stop = data.find(b"\r", start)
         # SECURITY: a key holds one blank line, at its end; so this is the first one of ``data`` wherever a key is found.
         end = data.find(b"\r\n\r\n", stop) + 4

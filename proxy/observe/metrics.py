@@ -118,13 +118,15 @@ class Metrics(Collector):
     def observe(self, exchange: Exchange) -> None:
         """Count one exchange."""
         series = self._series[exchange.route]
-        series.requests[exchange.reason] = series.requests.get(exchange.reason, 0) + 1
+        reason = exchange.reason
+        series.requests[reason] = series.requests.get(reason, 0) + 1
         series.total.add(exchange.total)
         series.own.add(exchange.verification)
-        if exchange.upstream:
-            series.upstream.add(exchange.upstream)
-        if exchange.size:
-            series.body.add(exchange.size)
+        upstream, size = exchange.upstream, exchange.size
+        if upstream:
+            series.upstream.add(upstream)
+        if size:
+            series.body.add(size)
         if exchange.secret:
             matched = series.secrets[exchange.secret]
             matched[0] += 1

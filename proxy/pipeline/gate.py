@@ -162,7 +162,7 @@ class Gate:
                     return refusal
             else:
                 reserved = claimed
-        refusal = self._judge(plan.shape, request, judgement)
+        refusal = self._judge(plan.shape, request, judgement) if plan.shape else None
         if refusal is not None:
             # Acknowledged is as good as delivered: the sender will not come again.
             await self.settle(reserved, delivered=refusal.status < 300)
@@ -178,10 +178,11 @@ class Gate:
         except Exception:  # without keys the rule itself will say so
             _log.exception("keys could not be prepared")
 
-    async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
-        """Tell the claim how it ended."""
+    def settle(self, reserved: Reserved, *, delivered: bool) -> Awaitable[None]:
+        """Tell the claim how it ended; awaited."""
         if self.replay is not None and reserved.key:
-            await self.replay.settle(reserved, delivered=delivered)
+            return self.replay.settle(reserved, delivered=delivered)
+        return _nothing()
 
     def _judge(self, rules: tuple[tuple[BodyRule, Mode], ...], request: Request, judgement: Judgement) -> Refusal | None:
         for rule, mode in rules:
@@ -239,6 +240,10 @@ def refusal_of(found: Fail) -> Refusal:
         return Refusal(found.reason, 200)
     status = found.answer.status or STATUS[found.reason]
     return Refusal(found.reason, status, found.answer.retry_after or found.retry_after or _WAIT.get(status, 0))
+
+
+async def _nothing() -> None:
+    """Nothing was claimed, so nothing is settled."""
 
 
 def _broke(rule: RuleName) -> Fail:

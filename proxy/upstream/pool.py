@@ -71,9 +71,7 @@ class Pool:
         connection = None if self._promised else self._reuse(now)
         if connection is None:
             return self._connect_and_send(permit, now)
-        self._busy.add(connection)
-        deadline = now + self._first_byte
-        return connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
+        return self._send(connection, permit, now + self._first_byte)
 
     def _send(self, connection: Connection, permit: Permit, deadline: float) -> Wakeup[Reply]:
         self._busy.add(connection)
@@ -201,7 +199,8 @@ class Pool:
             connection.transport.abort()
         elif not connection.transport.is_closing():
             connection.transport.close()
-        self._next_in_line()
+        if self._queue:
+            self._next_in_line()
 
     def _broken(self, connection: Connection, unanswered: bool) -> None:
         self._busy.discard(connection)
