@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -51,6 +52,11 @@ class Server:
         """A connection of the test's own; patient, and without any second try."""
         options.setdefault("socket_timeout", PATIENCE)
         return Redis("127.0.0.1", self.port, retry=Retry(NoBackoff(), 0), **options)
+
+    @cached_property
+    def operator(self) -> Redis:
+        """A connection that is kept: a paused server takes no new one."""
+        return self.client()
 
     def start(self) -> None:
         """Run it, and wait until it takes connections."""

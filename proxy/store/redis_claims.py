@@ -16,6 +16,8 @@ from proxy.wakeup import Wakeup
 
 _OWED = 10_000
 """Settlements remembered for a server that does not take them; the oldest is forgotten, and its claim becomes doubtful."""
+_CHANGES = 10
+"""How often a claim may end between the two questions about it, before we give up."""
 _FOR_EVER = b"%d" % (1 << 52)
 
 
@@ -134,7 +136,7 @@ class _Keyed:
 class _Claiming(_Keyed):
     """``SET key reservation NX GET PX life``: one round trip, one step of the server's."""
 
-    __slots__ = ("digest", "value", "wakeup", "window")
+    __slots__ = ("changes", "digest", "value", "wakeup", "window")
 
     def __init__(self, claims: Claims, wakeup: Wakeup[Claim], key: bytes, digest: bytes, window: float) -> None:
         self.claims = claims
@@ -143,6 +145,7 @@ class _Claiming(_Keyed):
         self.window = window
         self.wakeup = wakeup
         self.twice = False
+        self.changes = 0
         written, _, end = claims.tail(window)
         self.value = value = claims.value(written, digest)
         self.packed = b"*7\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$41\r\n%b\r\n%b" % (len(key), key, value, end)
@@ -219,10 +222,16 @@ class _TakingOver(_Keyed):
         self.packed = TAKE_OVER.pack(claiming.key, reserved, window, claiming.value, life)
 
     def take(self, reply: Reply) -> None:
+        claiming = self.claiming
         if reply == 0:
-            self.claiming.reserve(self.found)
+            claiming.reserve(self.found)
+        elif isinstance(reply, int) and reply > 0:
+            claiming.foreign(self.reserved, reply / 1000)
+        elif claiming.changes < _CHANGES:
+            claiming.changes += 1
+            self.claims.submit(claiming, self.key)
         else:
-            self.claiming.foreign(self.reserved, reply / 1000 if isinstance(reply, int) and reply > 0 else 0.0)
+            claiming.fail(StoreError("a claim changes faster than it can be read"), sent=False)
 
     def fail(self, error: StoreError, *, sent: bool) -> None:
         self.claiming.fail(error, sent=sent)

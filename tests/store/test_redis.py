@@ -107,6 +107,18 @@ async def test_of_two_hundred_at_once_at_four_gates_one_is_new(opened: Opened) -
     assert await asyncio.wait_for(asyncio.gather(*waiting), 5) == [True] * 199
 
 
+async def test_a_repeat_that_comes_in_the_moment_of_the_end_learns_it(opened: Opened) -> None:
+    """A repeat elsewhere that is asked about while the first one is being confirmed is a repeat, and no failure."""
+    here, there = await opened(), await opened()
+    for number in range(100):
+        key = b"%d" % number
+        assert await here.claim(key, BODY, WINDOW) == NEW
+        asked, told = there.claim(key, BODY, WINDOW), here.confirm(key)
+        await told
+        claim = await asked
+        assert claim == DELIVERED or (claim.end is not None and await asyncio.wait_for(claim.end, 5))
+
+
 async def test_gates_with_other_prefixes_share_nothing(opened: Opened) -> None:
     """Two bots with routes of the same name can use one server, each with a prefix of its own."""
     here, there = await opened(), await opened(prefix="other")
