@@ -72,14 +72,23 @@ NOT_JSON: Final = _NotJson()
 _UNREAD: Final = _NotJson()
 
 
+class Sender(Protocol):
+    """Who waits for the answer."""
+
+    @property
+    def left(self) -> bool:
+        """It has hung up, or at least says that it will say no more."""
+
+
 class Request:
-    """A head and its whole raw body."""
+    """A head and its whole raw body; and the sender, where somebody waits for the answer."""
 
-    __slots__ = ("_digest", "_document", "body", "head")
+    __slots__ = ("_digest", "_document", "body", "head", "sender")
 
-    def __init__(self, head: Head, body: bytes) -> None:
+    def __init__(self, head: Head, body: bytes, sender: Sender | None = None) -> None:
         self.head: Final = head
         self.body: Final = body
+        self.sender: Final = sender
         self._document: object = _UNREAD
         self._digest = b""
 

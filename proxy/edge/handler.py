@@ -141,7 +141,7 @@ class Handler:
             self._refuse(line, story, gate.oversize(judgement) if body is Reason.BODY_TOO_LARGE else refusal_of(Fail(body)))
             return
         story.size = len(body)
-        permit = await gate.desk(Request(head, body), judgement)
+        permit = await gate.desk(Request(head, body, line), judgement)
         if isinstance(permit, Refusal):
             self._refuse(line, story, permit)
             return

@@ -255,6 +255,11 @@ class Intake(asyncio.Protocol):
         self.key = wire.key()
 
     @property
+    def left(self) -> bool:
+        """``Sender``: gone, or it has said all it will say."""
+        return self._ended or self.transport.is_closing()
+
+    @property
     def unread(self) -> bool:
         """Bytes of the body are still to come, so the connection cannot be used again."""
         return not self._payload.is_eof()

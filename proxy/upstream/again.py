@@ -26,9 +26,9 @@ class SecondTry(Pool):
 
     async def _forward(self, permit: Permit, now: float) -> Reply:
         self._wake()
-        deadline = now + self._settings.timeout
+        deadline, sender = now + self._settings.timeout, permit.request.sender
         kept = None if self._promised else self._reuse(now)
-        kept = kept or await self._turn(deadline)
+        kept = kept or await self._turn(deadline, sender)
         if kept is not None:
             try:
                 return await self._send(kept, permit, time.monotonic() + self._first_byte)
@@ -37,7 +37,7 @@ class SecondTry(Pool):
                     raise
             permit = permit._replace(reserved=permit.reserved._replace(in_doubt=True))
             self._resent(permit.route)
-            kept = await self._turn(deadline)
+            kept = await self._turn(deadline, sender)
             if kept is not None:
                 kept.transport.abort()  # most likely as stale as the first
         connection = await self._connect(deadline)

@@ -13,7 +13,7 @@ from collections.abc import Awaitable
 from typing import Final
 
 from proxy.errors import UpstreamError
-from proxy.messages import Reply
+from proxy.messages import Reply, Sender
 from proxy.pipeline.gate import Permit
 from proxy.policy.model import UpstreamSettings
 from proxy.upstream.breaker import Breaker
@@ -47,7 +47,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._busy: set[Connection] = set()
         self._opening = 0
-        self._queue: deque[tuple[float, Wakeup[None]]] = deque()
+        self._queue: deque[tuple[float, Wakeup[None], Sender | None]] = deque()
         self._promised = 0
         """Places that belong to those who waited, woken but not there yet: nobody may overtake them."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,7 +79,7 @@ class Pool:
 
     async def _connect_and_send(self, permit: Permit, now: float) -> Reply:
         deadline = now + self._settings.timeout
-        connection = await self._turn(deadline) or await self._connect(deadline)
+        connection = await self._turn(deadline, permit.request.sender) or await self._connect(deadline)
         return await self._send(connection, permit, time.monotonic() + self._first_byte)  # it counts from the first byte sent
 
     async def reachable(self, seconds: float) -> bool:
@@ -109,7 +109,7 @@ class Pool:
             connection.transport.abort()
         return None
 
-    async def _turn(self, deadline: float) -> Connection | None:
+    async def _turn(self, deadline: float, sender: Sender | None) -> Connection | None:
         """Wait for a place: a connection that has become free, or ``None`` where one may be opened."""
         settings = self._settings
         wait = self._breaker.wait(time.monotonic())
@@ -119,14 +119,17 @@ class Pool:
         while len(self._busy) + self._opening + self._promised >= settings.connections:
             turn: Wakeup[None] = Wakeup(self._loop)
             if waited:
-                self._queue.appendleft((deadline, turn))
+                self._queue.appendleft((deadline, turn, sender))
             elif len(self._queue) < settings.queue:
-                self._queue.append((deadline, turn))
+                self._queue.append((deadline, turn, sender))
             else:
                 raise UpstreamError(Reason.OVERLOADED)
             await turn
             waited = True
             self._promised -= 1
+            if sender is not None and sender.left:
+                self._next_in_line()
+                raise UpstreamError(Reason.OVERLOADED)
             connection = self._reuse(time.monotonic())
             if connection is not None:
                 return connection
@@ -225,13 +228,13 @@ class Pool:
             connection.transport.abort()
         self._idle.clear()
         while self._queue:
-            _, turn = self._queue.popleft()
+            turn = self._queue.popleft()[1]
             # Later: whoever is woken may come back here at once.
             self._loop.call_soon(turn.set_exception, UpstreamError(Reason.UPSTREAM_UNREACHABLE, _UNREACHED_SECONDS))
 
     def _next_in_line(self) -> None:
         if self._queue:
-            _, turn = self._queue.popleft()
+            turn = self._queue.popleft()[1]
             self._promised += 1
             self._loop.call_soon(turn.set_result, None)
 
@@ -241,15 +244,22 @@ class Pool:
             self._late = {one: until for one, until in self._late.items() if one.deadline == until}
         for connection in [one for one in self._busy if one.deadline and one.deadline <= now]:
             self._expire(connection)
-        while self._queue and self._queue[0][0] <= now:
-            _, turn = self._queue.popleft()
-            turn.set_exception(UpstreamError(Reason.OVERLOADED))
+        if self._queue:
+            self._give_up(now)
         for connection in [one for one in self._idle if one.stale(now)]:
             self._idle.remove(connection)
             connection.transport.abort()
         self._sweeper = None
         if not self._closing or self._busy or self._opening or self._queue:
             self._keep_sweeping()
+
+    def _give_up(self, now: float) -> None:
+        """Who has waited for too long is told, and who does not wait for the answer any more makes room."""
+        over = [one for one in self._queue if one[0] <= now or (one[2] is not None and one[2].left)]
+        for one in over:
+            self._queue.remove(one)
+        for _, turn, _ in over:
+            turn.set_exception(UpstreamError(Reason.OVERLOADED))
 
     def _expire(self, connection: Connection) -> None:
         """Too late, unless it was the first byte's deadline and that byte has come."""

@@ -40,7 +40,7 @@ class Translation:
             pairs = zip(head.names, head.fields, strict=True)
             fields = tuple((field[0], self._value) if name == self._header else field for name, field in pairs)
             # What is kept of a head that recurs was made for its own fields.
-            permit = permit._replace(request=Request(head._replace(fields=fields, kept=None), request.body))
+            permit = permit._replace(request=Request(head._replace(fields=fields, kept=None), request.body, request.sender))
         return self._onward.forward(permit)
 
 

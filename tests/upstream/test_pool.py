@@ -75,6 +75,28 @@ def test_waiting_in_vain(small: tuple[Gate, ScriptedBot, Doors]) -> None:
         assert line.ask(request(b"again")).body == b"again"
 
 
+def test_who_has_left_waits_no_more(small: tuple[Gate, ScriptedBot, Doors]) -> None:
+    """A sender that hangs up while it waits for its turn makes room in the queue, and the bot never sees its request."""
+    gate, bot, doors = small
+    with ExitStack() as stack:
+        lines = [stack.enter_context(Line(gate)).send(request(b"%d" % number)) for number in range(2)]
+        until(lambda: len(bot.requests) == 2, "both with the bot")
+        for ending in (struct.pack("ii", 1, 0), None, None):  # one resets, two close
+            with Line(gate) as line:
+                line.send(request(b"left"))
+                until(lambda: gate.metric("hookgate_in_flight_requests") > 2, "the request to wait")
+                if ending:
+                    line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ending)
+            until(lambda: gate.metric("hookgate_in_flight_requests") == 2, "the request to be dropped", 1.5)
+        late = stack.enter_context(Line(gate)).send(request(b"stays"))
+        for _ in range(3):
+            doors.open.release()
+        assert late.answer().body == b"stays"
+        assert sorted(line.answer().body for line in lines) == [b"0", b"1"]
+        assert not any(one.endswith(b"left") for one in bot.requests)
+        assert gate.metric("hookgate_requests_total", reason="overloaded") == 3
+
+
 def test_one_after_the_other_shares_a_connection(tmp_path: Path) -> None:
     """Requests that do not overlap need one connection to the bot, whoever sends them."""
     with staged(tmp_path, always(OK)) as stage:
