@@ -155,6 +155,7 @@ class Supervisor:
                 entries=max((load.entries for load in loads), default=0),  # each looks at the same store
                 certificate_expiry=min(expiries, default=None),
                 log_dropped=self._sink.dropped,
+                silent=tuple(sorted({route for load in loads for route in load.silent})),
             )
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -77,6 +78,10 @@ class Scene:
             kill(process)
         self.gate.stop(signal.SIGKILL)
         self._end_life()
+
+    def kill_worker(self) -> None:
+        """``kill -9`` of one of them, by chance; the gate goes on and replaces it."""
+        kill(random.choice(processes(self.gate.process.pid)))  # noqa: S311 - a test's
 
     def stop_gate(self) -> int:
         """In order."""

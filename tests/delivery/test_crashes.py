@@ -1,4 +1,4 @@
-"""``kill -9`` of the gate at random moments under load: with ``drop`` nothing comes twice, with ``deliver`` nothing is lost.
+"""``kill -9`` of gate or worker at any moment under load: with ``drop`` nothing comes twice, with ``deliver`` nothing is lost.
 
 The bot is sound here, so that every request that it gets is executed: whatever comes twice or never is the gate's doing.
 """
@@ -20,16 +20,27 @@ BATCH = 120
 MARKED = "hookgate_ambiguous_total"
 
 
-def trials(count: int) -> list[object]:
-    """The short form, and the long one."""
-    return [pytest.param(count, id="short"), pytest.param(500, id="long", marks=[pytest.mark.long, pytest.mark.timeout(0)])]
+LONG = 500
+FORMS = [
+    pytest.param("gate", 1, 4, id="gate"),
+    pytest.param("worker", 2, 3, id="worker"),
+    *(
+        pytest.param(what, workers, LONG, id=f"{what} of {workers} long", marks=[pytest.mark.long, pytest.mark.timeout(0)])
+        for what, workers in (("gate", 1), ("gate", 2), ("worker", 2))
+    ),
+]
+"""What is killed, of how many workers, how often."""
 
 
 class Trials:
     """One sender, and the gate that dies under it."""
 
-    def __init__(self, scene: Scene, sender: Telegram) -> None:
+    def __init__(self, scene: Scene, sender: Telegram, what: str) -> None:
         self.scene = scene
+        self.kills = 0
+        self._gate = what == "gate"
+        self._counted = 0
+        """By the gate of this life."""
         self.sender = sender
         self.chance = random.Random()  # noqa: S311 - a test's
         self.sent = 0
@@ -39,34 +50,41 @@ class Trials:
 
     def told(self) -> None:
         """Now and then, how far it has come."""
-        if self.scene.lives % 100 == 0:
-            sys.stdout.write(f"{self.scene.lives} kills, {self.sent} updates, {self.doubtful} in doubt\n")
+        if self.kills % 100 == 0:
+            sys.stdout.write(f"{self.kills} kills, {self.sent} updates, {self.doubtful} in doubt\n")
             sys.stdout.flush()
 
     async def start(self) -> None:
         """A new life of the gate."""
         await asyncio.to_thread(self.scene.start_gate, self.scene.bot_port)
         self.sender.port = self.scene.gate.port
+        self._counted = 0
 
     async def kill_under_load(self) -> list[Executed]:
-        """Send, kill, start anew, wait until all is delivered. Gives what the new life had executed; its doubts are counted."""
+        """Send, kill, start anew, wait until all is delivered. Gives what was executed since, and counts the gate's doubts."""
         for _ in range(BATCH):
             self.sender.put(message(self.sent, self.sent % CHATS))
             self.sent += 1
         await asyncio.sleep(self.chance.uniform(0, 0.1))
-        await asyncio.to_thread(self.scene.kill_gate)
         before = len(self.scene.executed())
-        await self.start()
+        self.kills += 1
+        if self._gate:
+            await asyncio.to_thread(self.scene.kill_gate)
+            await self.start()
+        else:
+            await asyncio.to_thread(self.scene.kill_worker)
         await self.sender.empty(2 * PATIENCE)
-        self.doubtful += int(await asyncio.to_thread(self.scene.gate.metric, MARKED, route="telegram"))
+        counted = int(await asyncio.to_thread(self.scene.gate.metric, MARKED, route="telegram"))
+        self.doubtful += counted - self._counted
+        self._counted = counted
         return self.scene.executed()[before:]
 
 
-@pytest.mark.parametrize("count", trials(4))
-async def test_deliver(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(("what", "workers", "count"), FORMS)
+async def test_deliver(tmp_path: Path, what: str, workers: int, count: int) -> None:
     """Every update is executed, in the order of its chat; only marked ones come twice, and the gate counts each of those."""
-    with played(tmp_path, slowness=20.0) as scene:
-        run = Trials(scene, Telegram(0, secret=TOKEN, second=0.01))
+    with played(tmp_path, slowness=20.0, workers=workers) as scene:
+        run = Trials(scene, Telegram(0, secret=TOKEN, second=0.01), what)
         await run.start()
         for _ in range(count):
             doubtful = run.doubtful
@@ -82,14 +100,14 @@ async def test_deliver(tmp_path: Path, count: int) -> None:
             assert [number for number, _ in groupby(order)] == sorted(set(order))
         await finish(run, count)
         twice = len(executed) - run.sent
-        told(f"deliver: {run.sent} updates, {run.doubtful} in doubt, {twice} came twice, 0 were lost", count)
+        told(f"{what}, deliver: {run.sent} updates, {run.doubtful} in doubt, {twice} came twice, 0 were lost", count)
 
 
-@pytest.mark.parametrize("count", trials(4))
-async def test_drop(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(("what", "workers", "count"), FORMS)
+async def test_drop(tmp_path: Path, what: str, workers: int, count: int) -> None:
     """No update is executed twice; whatever is not executed at all was in doubt, and counted."""
-    with played(tmp_path, slowness=20.0, in_doubt="drop") as scene:
-        run = Trials(scene, Telegram(0, secret=TOKEN, second=0.01))
+    with played(tmp_path, slowness=20.0, in_doubt="drop", workers=workers) as scene:
+        run = Trials(scene, Telegram(0, secret=TOKEN, second=0.01), what)
         await run.start()
         for _ in range(count):
             doubtful, missing = run.doubtful, run.sent - len(scene.executed())
@@ -103,7 +121,7 @@ async def test_drop(tmp_path: Path, count: int) -> None:
             run.told()
         await finish(run, count)
         missing = run.sent - len(scene.executed())
-        told(f"drop: {run.sent} updates, {run.doubtful} in doubt, {missing} of them missing, 0 came twice", count)
+        told(f"{what}, drop: {run.sent} updates, {run.doubtful} in doubt, {missing} of them missing, 0 came twice", count)
 
 
 async def finish(run: Trials, count: int) -> None:

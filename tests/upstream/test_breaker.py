@@ -18,9 +18,11 @@ from tests.upstream.bots import OK, Script, Talk, always, scripted
 
 
 @contextmanager
-def towards(folder: Path, port: int, failures: int, pause: str, **upstream: Any) -> Iterator[Gate]:
-    """A gate whose breaker opens after so many failures, for so long."""
-    written = json.loads(policy(f"http://127.0.0.1:{port}"))
+def towards(
+    folder: Path, port: int, failures: int, pause: str, *, top: dict[str, Any] | None = None, **upstream: Any
+) -> Iterator[Gate]:
+    """A gate whose breaker opens after so many failures, for so long; ``top`` stands at the policy's top."""
+    written = json.loads(policy(f"http://127.0.0.1:{port}", **(top or {})))
     written["upstream"].update({"breaker": {"failures": failures, "open": pause}, **upstream})
     file = folder / "policy.yaml"
     file.write_text(json.dumps(written))
@@ -57,6 +59,18 @@ def test_an_open_breaker_asks_nobody(tmp_path: Path) -> None:
             assert not bot.talks
         assert gate.metric("hookgate_store_entries") == 0
         assert gate.metric("hookgate_requests_total", route="telegram", reason="upstream_unreachable") == 8
+
+
+def test_one_of_several_workers(tmp_path: Path) -> None:
+    """Each worker has a breaker of its own; the gauge tells of any that is open."""
+    with (
+        towards(tmp_path, free_port(), 3, "1m", top={"workers": 2, "store": {"url": "sqlite:claims.db"}}) as gate,
+        Line(gate) as line,
+    ):
+        assert opened(gate) == 0
+        assert [told(line.ask(update())) for _ in range(3)] == [(502, 1)] * 3  # one connection, one worker
+        assert told(line.ask(update()))[1] >= 30
+        assert opened(gate) == 1
 
 
 def test_the_bot_comes_back(tmp_path: Path) -> None:
