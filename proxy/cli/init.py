@@ -46,8 +46,7 @@ def register(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     parser = subparsers.add_parser(
         "init",
         help="write a policy and a fresh secret",
-        description="Writes DIR/policy.yaml and DIR/secrets/PROVIDER (mode 0600); never overwrites. Providers: "
-        + ", ".join(PROVIDERS),
+        description="Writes DIR/policy.yaml and DIR/secrets/PROVIDER (mode 0600); never overwrites.",
     )
     parser.add_argument("provider", metavar="PROVIDER", help="who sends: " + ", ".join(PROVIDERS))
     parser.add_argument("--upstream", metavar="URL", default="http://127.0.0.1:8081", help="the bot (default %(default)s)")
