@@ -75,7 +75,7 @@ class App:
         self._engine.turn(switch)
 
     async def _revoke(self, revoked: Revoked) -> None:
-        """Nothing to pass on: keeper and engine have the same secrets in hand."""
+        self._engine.revoke(revoked)
 
     async def _matched(self) -> Matched:
         return self._metrics.matched()

@@ -17,10 +17,11 @@ from proxy.admin import Controls
 from proxy.errors import Fault, PolicyError, StartError
 from proxy.observe.metrics import Facts
 from proxy.pipeline.modes import Switch, stance_of
+from proxy.pipeline.telling import audit_of
 from proxy.policy.model import Policy
 from proxy.policy.reader import Loaded, read_policy
 from proxy.policy.values import Stance
-from proxy.revocations import Matched, Revocations, Revoked, secret_states
+from proxy.revocations import Matched, Revocations, Revoked, changes, secret_states
 from proxy.switchfile import SwitchFile
 from proxy.verdict import Mode
 from proxy.watch import look, watch
@@ -29,7 +30,7 @@ _log = logging.getLogger("hookgate")
 
 _RETRY_SECONDS = 3.0
 
-_FIXED = ("listen", "observe", "admin", "store", "state_directory", "workers")
+_FIXED = ("listen", "observe", "admin", "store", "state_directory", "workers", "audit")
 """Settings that a running gate cannot change: sockets are bound and state is open."""
 
 
@@ -41,6 +42,7 @@ class Load(NamedTuple):
     entries: int = 0
     certificate_expiry: float | None = None
     log_dropped: int = 0
+    audit_dropped: int = 0
     silent: tuple[str, ...] = ()
     """Routes whose bot is left alone for a while, because it keeps silent."""
 
@@ -75,6 +77,7 @@ class Keeper:
         self._switch_file = SwitchFile(Path(self.loaded.policy.state_directory))
         self.switch = Switch()
         self.revocations = Revocations(Path(self.loaded.policy.state_directory))
+        self._audit = audit_of(self.loaded)
         self._reloaded = True
         self._refused: tuple[Fault, ...] = ()
         self._reloaded_at = time.time()
@@ -91,6 +94,13 @@ class Keeper:
         self.switch = self._switch_file.read()
         self.revocations.read()
         self.revocations.apply(self.loaded.secrets)
+        if self._audit is not None:
+            _log.info("audit", extra={"facts": {"last": self._audit.open()}})
+            self._tell("start", policy=self.loaded.sha256, version=__version__)
+
+    def _tell(self, event: str, **facts: object) -> None:
+        if self._audit is not None:
+            self._audit.tell(event, **facts)
 
     def start(self) -> None:
         """Watch the files from now on, and tell what is sound and still worth a look."""
@@ -103,6 +113,9 @@ class Keeper:
         """Watch no more."""
         for task in self._tasks:
             task.cancel()
+        if self._audit is not None:
+            self._tell("stop")
+            self._audit.close()
 
     # -- the policy
 
@@ -124,8 +137,14 @@ class Keeper:
                 faults = self._faults(error)
                 for fault in faults if faults != self._refused else ():
                     _log.error("policy not taken: %s", fault)
+                if faults != self._refused:
+                    self._tell("reload", taken=False, faults=len(faults))
                 self._refused = faults
                 raise PolicyError(faults) from None
+            self._tell("reload", taken=True, policy=loaded.sha256)
+            for route, added, removed in changes(self.loaded.secrets, loaded.secrets):
+                self._tell("secrets", route=route, added=added, removed=removed)
+            self.revocations.apply(loaded.secrets)  # one may have been revoked meanwhile
             self.loaded = loaded
             self._reloaded = True
             self._refused = ()
@@ -184,7 +203,9 @@ class Keeper:
             raise KeyError(route)
         self.switch = self.switch.turned(stance, route)
         await self._turn(self.switch)
-        _log.warning("switch turned", extra={"facts": {"mode": str(stance or "policy"), "route": route or "all"}})
+        facts = {"mode": str(stance or "policy"), "route": route or "all"}
+        _log.warning("switch turned", extra={"facts": facts})
+        self._tell("mode", **facts)
         # Last: in an emergency the switch must turn, even where a full disk forgets it at the next restart.
         self._switch_file.write(self.switch)
 
@@ -208,7 +229,9 @@ class Keeper:
         self.revocations.apply(self.loaded.secrets)
         await self._revoke(self.revocations.all)
         left = sum(secret.active(time.time()) for secret in self.loaded.secrets[route])
-        _log.warning("secret revoked", extra={"facts": {"route": route, "secret": id, "active": left}})
+        facts = {"route": route, "secret": id, "active": left}
+        _log.warning("secret revoked", extra={"facts": facts})
+        self._tell("revoke", **facts)
         # Last: a leaked secret must die, even where a full disk forgets it at the next restart.
         await asyncio.to_thread(self.revocations.write)
         return left
@@ -239,6 +262,7 @@ class Keeper:
             version=__version__,
             python=platform.python_version(),
             log_dropped=load.log_dropped,
+            audit_dropped=load.audit_dropped + (self._audit.dropped if self._audit else 0),
             silent=load.silent,
         )
 

@@ -88,6 +88,14 @@ def mark(revoked: Revoked, secrets: Secrets) -> None:
                 secret.revoked = ids[secret.id]
 
 
+def changes(before: Secrets, now: Secrets) -> Iterator[tuple[str, list[str], list[str]]]:
+    """For each route whose secrets differ: the ids that are new or have another value, and those that are gone or have."""
+    for route in sorted({*before, *now}):
+        old, new = ({(one.id, one.reveal()) for one in secrets.get(route, ())} for secrets in (before, now))
+        if old != new:
+            yield route, sorted(id for id, _ in new - old), sorted(id for id, _ in old - new)
+
+
 def secret_states(secrets: Secrets, matched: Matched, now: float) -> list[dict[str, object]]:
     """What an operator wants to know of each secret; times in unix seconds, ``None`` for none."""
     return [

@@ -76,6 +76,7 @@ class Facts(NamedTuple):
     version: str
     python: str
     log_dropped: int
+    audit_dropped: int = 0
     silent: tuple[str, ...] = ()
     """Routes whose bot is left alone for a while, because it keeps silent."""
 
@@ -272,6 +273,7 @@ def _gauges(facts: Facts) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "hookgate_log_dropped", "Log lines dropped because the sink was slow or broken.", value=facts.log_dropped
     )
+    yield CounterMetricFamily("hookgate_audit_dropped", "Audit lines that could not be written.", value=facts.audit_dropped)
     build = GaugeMetricFamily("hookgate_build_info", "What runs.", labels=["version", "python"])
     build.add_metric([facts.version, facts.python], 1)
     yield build

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from proxy.networks import NetworkSet
+from proxy.policy.audit_settings import Audit
 from proxy.policy.callbacks import DecryptOption
 from proxy.policy.handshakes import Handshake, HandshakeOption, HandshakeSettings
 from proxy.policy.references import SecretSource, SecretsValue
@@ -306,4 +307,5 @@ class Policy(Settings):
     upstream: UpstreamSettings | None = None
     limits: Limits = Limits()
     log: Log = Log()
+    audit: Audit | None = None
     routes: Annotated[tuple[Route, ...], Field(min_length=1, description="one for each path that is served")]

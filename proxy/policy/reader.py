@@ -26,7 +26,7 @@ from proxy.policy.paths import absolute, watched
 from proxy.policy.policy_checks import policy_complaints
 from proxy.policy.presets import PROVIDERS, spelled_out
 from proxy.policy.rule_checks import route_complaints
-from proxy.policy.secret_checks import read_admin_token, read_secrets, secret_set_complaints
+from proxy.policy.secret_checks import read_admin_token, read_audit_key, read_secrets, secret_set_complaints
 from proxy.policy.secrets import Secret
 from proxy.policy.standins import Dropped, empty_places, without, without_empty
 from proxy.policy.store_checks import read_redis
@@ -51,6 +51,7 @@ class Loaded:
     admin_token: Secret | None
     redis: RedisAccess | None
     """What opens the store, where it is a Redis."""
+    audit_key: Secret | None
     upstream_secrets: Mapping[str, Secret]
     """What the bot of a route knows instead of the route's own secrets, by the name of the route."""
     warnings: tuple[Fault, ...]
@@ -107,6 +108,7 @@ class _Reading:
         self._schemas: dict[str, object] = {}
         self._admin_token: Secret | None = None
         self._redis: RedisAccess | None = None
+        self._audit_key: Secret | None = None
         self._upstream_secrets: dict[str, Secret] = {}
         self._policy = self._typed(document.value)
         if self._policy is not None and workers is not None:
@@ -126,6 +128,7 @@ class _Reading:
             schemas=MappingProxyType(self._schemas),
             admin_token=self._admin_token,
             redis=self._redis,
+            audit_key=self._audit_key,
             upstream_secrets=MappingProxyType(self._upstream_secrets),
             warnings=warnings,
         )
@@ -178,6 +181,8 @@ class _Reading:
         self._admin_token, found = read_admin_token(written, folder, environ)
         self.complaints += found
         self._redis, found = read_redis(written, policy.store.ca_file, folder, environ)
+        self.complaints += found
+        self._audit_key, found = read_audit_key(written, folder, environ)
         self.complaints += found
         self._upstream_secrets, found = read_upstream_secrets(written, folder, environ, self._dropped.route_whole)
         self.complaints += found

@@ -14,13 +14,13 @@ from proxy.addresses import Addresses
 from proxy.admin import admin_app
 from proxy.edge.binding import bind
 from proxy.edge.proof import prove
-from proxy.engine import route_facts
 from proxy.errors import StartError
 from proxy.keeper import Keeper, Load
 from proxy.observe.log import Sink
 from proxy.observe.metrics import Facts, Metrics
 from proxy.observe.totals import Totals
 from proxy.observe.web import observe_app
+from proxy.pipeline.facts import route_facts
 from proxy.pipeline.modes import Switch
 from proxy.policy.reader import Loaded
 from proxy.policy.values import Endpoint
@@ -155,6 +155,7 @@ class Supervisor:
                 entries=max((load.entries for load in loads), default=0),  # each looks at the same store
                 certificate_expiry=min(expiries, default=None),
                 log_dropped=self._sink.dropped,
+                audit_dropped=sum(load.audit_dropped for load in loads),
                 silent=tuple(sorted({route for load in loads for route in load.silent})),
             )
         )
