@@ -21,6 +21,7 @@ _AES_KEY = re.compile(rb"[A-Za-z0-9+/]{43}")
 class CallbackSignature(SignatureSettings):
     """``msg_signature``: SHA-1 over the sorted texts token, timestamp, nonce and encrypted text."""
 
+    scheme: str
     signature_names: ClassVar[tuple[str, ...]] = ("msg_signature",)
     timestamp_names: ClassVar[tuple[str, ...]] = ("timestamp",)
 

@@ -18,7 +18,10 @@ import orjson
 from proxy.errors import HookgateError
 from proxy.messages import Field, Head, Request
 from proxy.networks import UNIX
+from proxy.policy.callbacks import CallbackSignature, EnvelopeSignature, LarkEnvelope
+from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature
 from proxy.policy.keys import decode_key
+from proxy.policy.message_signatures import MessageSignature
 from proxy.policy.model import ContentRule, Route, TimestampRule
 from proxy.policy.particular import AdyenPaymentsSignature, TwilioSignature
 from proxy.policy.schemes import AnySignature, Signature
@@ -35,7 +38,9 @@ from proxy.policy.signatures import (
     TokenSignature,
 )
 from proxy.policy.values import Part, Selector, SelectorKind
+from proxy.rules import sealing
 from proxy.rules.adyen import ITEMS, SIGNATURE, signature_of
+from proxy.rules.decrypt import hmac_of, hmac_secrets
 from proxy.rules.keys import Read, at, every, pointer, reader
 from proxy.rules.schemes import encoded, hmac_digest, plain_digest, signed_bytes, signed_url
 from proxy.rules.twilio import is_form, signed_request, with_body_hash
@@ -243,6 +248,8 @@ def _sign(draft: Draft, signature: Signature, made: Made) -> None:
     match signature:
         case TokenSignature():
             draft.put(_concrete(draft, signature.stand), signature.prefix.encode() + draft.secret.reveal())
+        case CallbackSignature() | LarkEnvelope() | EnvelopeSignature():
+            _seal(draft, signature, made)
         case TemplateSignature():
             _sign_template(draft, signature, made)
         case TwilioSignature():
@@ -254,13 +261,48 @@ def _sign(draft: Draft, signature: Signature, made: Made) -> None:
         case AdyenPaymentsSignature():
             draft.body = _with_items_signed(draft)
         case AnySignature():
-            way = signature.of[0]
-            for condition in way.when:
-                if not draft.has(condition.selector):
-                    draft.put(condition.selector, condition.value.encode())
-            _sign(draft, way.signature, made)
+            _sign_first(draft, signature, made)
+        case JwtSignature() | MessageSignature() | PaypalSignature():
+            draft.fields += _foreign_fields(draft, signature)
         case other:
             raise HookgateError(f"requests of the scheme {other.scheme} cannot be made here: only their sender can")
+
+
+def _foreign_fields(draft: Draft, signature: JwtSignature | MessageSignature | PaypalSignature) -> list[Field]:
+    from proxy.rules.foreign_signing import message_fields, paypal_fields, token_fields
+
+    request = draft.request()
+    match signature:
+        case JwtSignature():
+            return token_fields(signature, draft.secret, draft.key, request, draft.at)
+        case MessageSignature():
+            return message_fields(signature, draft.secret, draft.key, request, draft.route.public_url, draft.at)
+        case PaypalSignature():
+            return paypal_fields(draft.secret, draft.key, request)
+
+
+def _sign_first(draft: Draft, signature: AnySignature, made: Made) -> None:
+    """In the first of several ways."""
+    way = signature.of[0]
+    for condition in way.when:
+        if not draft.has(condition.selector):
+            draft.put(condition.selector, condition.value.encode())
+    _sign(draft, way.signature, made)
+
+
+def _seal(draft: Draft, signature: CallbackSignature | LarkEnvelope | EnvelopeSignature, made: Made) -> None:
+    """The body becomes what its sender encrypts of it."""
+    match signature:
+        case CallbackSignature():
+            query, draft.body = sealing.callback(signature, draft.secret, draft.body, draft.at)
+            draft.target = draft.target.partition(b"?")[0] + b"?" + query
+        case LarkEnvelope():
+            draft.body = sealing.bare_envelope(draft.secret, draft.body)
+        case EnvelopeSignature():
+            draft.body, nonce = sealing.gcm_envelope(signature, draft.secret, draft.body)
+            draft.put(signature.nonce, nonce)
+            (draft.secret,) = hmac_secrets((draft.secret,))
+            _sign_template(draft, hmac_of(signature), made)
 
 
 def _sign_template(draft: Draft, settings: TemplateSignature, made: Made) -> None:
