@@ -26,6 +26,9 @@ _HINTS = {
     Reason.TLS_REQUIRED: "only X-Forwarded-Proto: https from a trusted proxy (--peer) shows that a saved request came over TLS",
     Reason.CLIENT_CERTIFICATE_MISSING: "a saved request has no client certificate, whatever the real one had",
     Reason.TIMESTAMP_EXPIRED: "--at UNIX_TIME judges as of the moment when it came",
+    Reason.KEYS_UNREACHABLE: (
+        "the keys stand elsewhere and explain asks no network: give them in the secret (jwks, or cert_pem) to judge by them"
+    ),
     Reason.IP_DENIED: "--peer ADDRESS says who connected; X-Forwarded-For counts from a trusted proxy alone",
 }
 

@@ -4,7 +4,7 @@ What a key may verify follows from the key: its type and, where it names one, it
 read.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -30,12 +30,16 @@ class VerifyingKey(NamedTuple):
 class KeySet:
     """Keys by their id."""
 
-    __slots__ = ("_keys", "_sole")
+    __slots__ = ("_all", "_keys", "_sole")
 
     def __init__(self, keys: Iterable[VerifyingKey]) -> None:
         found = tuple(keys)
         self._keys: dict[str, VerifyingKey] = {key.kid: key for key in reversed(found) if key.kid is not None}
+        self._all = found
         self._sole = found[0] if len(found) == 1 else None
+
+    def __iter__(self) -> Iterator[VerifyingKey]:
+        return iter(self._all)
 
     def find(self, kid: str | None) -> VerifyingKey | None:
         """The key of that id. Without an id on either side, only a key that is the only one."""

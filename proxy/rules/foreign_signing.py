@@ -1,0 +1,147 @@
+"""Makes what senders of JWT, HTTP Message Signatures and PayPal make, for whoever tries a gate: the other side of their rules.
+
+A shared secret signs by itself; where the policy knows public keys alone, a private key (PEM) must be given.
+"""
+
+import base64
+import hashlib
+import hmac
+import zlib
+from typing import Any
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from jwt import PyJWTError
+from jwt import encode as encode_token
+
+from proxy.errors import HookgateError
+from proxy.messages import Field, Request
+from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature
+from proxy.policy.keysets import read_jwks
+from proxy.policy.message_signatures import DIGEST, MessageSignature, read_key
+from proxy.policy.secrets import Secret
+from proxy.rules.components import Uncovered, signature_base
+from proxy.rules.keys import reader
+from proxy.rules.structured_fields import InnerList, Item, Parameters, write
+
+_LIFETIME = 300
+_USUAL = ("@method", "@authority", "@path", DIGEST)
+
+
+def private_key(pem: bytes | None) -> Any:
+    """The private key in a PEM file.
+
+    Raises:
+        HookgateError: there is none, or it cannot be read. The message never holds it.
+    """
+    if pem is None:
+        raise HookgateError("the policy knows public keys alone: give a private key with --key FILE")
+    try:
+        return load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise HookgateError("the private key must be an unencrypted PEM file (-----BEGIN PRIVATE KEY-----)") from None
+
+
+def token_fields(settings: JwtSignature, secret: Secret, pem: bytes | None, request: Request, at: float) -> list[Field]:
+    """The header with a token for this secret's owner, good for five minutes from ``at`` on.
+
+    Raises:
+        HookgateError: no key can make it.
+    """
+    key = secret.reveal() if settings.shared else private_key(pem)
+    claims: dict[str, Any] = {"iat": int(at), "nbf": int(at), "exp": int(at) + _LIFETIME}
+    named = settings.audience_from
+    audience = secret.reveal(named).decode() if named and secret.has(named) else next(iter(settings.audiences), None)
+    issuer = secret.reveal("iss").decode() if secret.has("iss") else next(iter(settings.issuers), None)
+    claims |= {name: value for name, value in (("aud", audience), ("iss", issuer)) if value is not None}
+    claims |= settings.claims
+    claims |= {name: (reader(place)(request) or b"").decode() for name, place in settings.same.items()}
+    claims = {**dict.fromkeys(settings.required, ""), **claims}
+    kid = _kid(secret, key)
+    try:
+        token = encode_token(claims, key, settings.algorithms[0], headers={"kid": kid} if kid else None)
+    except (PyJWTError, TypeError, ValueError):
+        raise HookgateError(f"the private key is not one for {settings.algorithms[0]}") from None
+    return [(settings.header.encode(), settings.prefix.encode() + token.encode())]
+
+
+def _kid(secret: Secret, key: Any) -> str | None:
+    """The name that the policy's own set has for a private key's public half."""
+    if isinstance(key, bytes) or not secret.has("jwks"):
+        return None
+    found = (one for one in read_jwks(secret.reveal("jwks")) if one.key == key.public_key())
+    return next((one.kid for one in found), None)
+
+
+def message_fields(
+    settings: MessageSignature, secret: Secret, pem: bytes | None, request: Request, public_url: str | None, at: float
+) -> list[Field]:
+    """The three headers of a signature over what the policy demands, or over what is usual where it demands nothing.
+
+    Raises:
+        HookgateError: no key can make it, or the request lacks what is signed.
+    """
+    wanted = read_key(secret.reveal(), settings.algorithm)
+    extra: list[Field] = []
+    if b"content-digest" not in request.head.named:
+        digest = base64.b64encode(hashlib.sha256(request.body).digest())
+        extra.append((b"Content-Digest", b"sha-256=:" + digest + b":"))
+    head = request.head
+    fields = (*head.fields, *extra)
+    names = [name.lower() for name, _ in fields]
+    whole = Request(head._replace(fields=fields, names=names), request.body)
+    parameters: Parameters = (("created", int(at)), ("keyid", secret.id), ("alg", wanted.algorithm))
+    parameters += (("tag", settings.tag),) if settings.tag else ()
+    covered = InnerList(tuple(Item(name, ()) for name in settings.components or _USUAL), parameters)
+    try:
+        base, _ = signature_base(covered, whole, public_url)
+    except Uncovered:
+        raise HookgateError("what is signed is not in the request: give the header with --header 'NAME: VALUE'") from None
+    shared = wanted.algorithm == "hmac-sha256"
+    value = hmac.digest(wanted.key, base, "sha256") if shared else _signed(wanted.algorithm, private_key(pem), base)
+    label = (settings.label or "sig1").encode()
+    return [
+        *extra,
+        (b"Signature-Input", label + b"=" + write(covered)),
+        (b"Signature", label + b"=" + write(Item(value, ()))),
+    ]
+
+
+def _signed(algorithm: str, key: Any, base: bytes) -> bytes:
+    match algorithm, key:
+        case "ed25519", ed25519.Ed25519PrivateKey():
+            return key.sign(base)
+        case "rsa-pss-sha512", rsa.RSAPrivateKey():
+            return key.sign(base, padding.PSS(padding.MGF1(SHA512()), 64), SHA512())
+        case "rsa-v1_5-sha256", rsa.RSAPrivateKey():
+            return key.sign(base, padding.PKCS1v15(), SHA256())
+        case "ecdsa-p256-sha256", ec.EllipticCurvePrivateKey() if key.key_size == 256:
+            return _raw(key.sign(base, ec.ECDSA(SHA256())), 32)
+        case "ecdsa-p384-sha384", ec.EllipticCurvePrivateKey() if key.key_size == 384:
+            return _raw(key.sign(base, ec.ECDSA(SHA384())), 48)
+        case _:
+            raise HookgateError(f"the private key is no {algorithm} key")
+
+
+def _raw(signature: bytes, half: int) -> bytes:
+    r, s = decode_dss_signature(signature)
+    return r.to_bytes(half) + s.to_bytes(half)
+
+
+def paypal_fields(secret: Secret, pem: bytes | None, request: Request) -> list[Field]:
+    """The headers beside id and time, for a policy whose certificate is that of the private key.
+
+    Raises:
+        HookgateError: there is no RSA key.
+    """
+    key = private_key(pem)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise HookgateError("the private key is no RSA key")
+    named = request.head.named
+    stamp, number = named.get(PaypalSignature.TIME.encode(), b""), named.get(PaypalSignature.ID.encode(), b"")
+    message = b"|".join((number, stamp, secret.reveal("webhook_id"), b"%d" % zlib.crc32(request.body)))
+    value = base64.b64encode(key.sign(message, padding.PKCS1v15(), SHA256()))
+    return [(b"PAYPAL-AUTH-ALGO", b"SHA256withRSA"), (b"PAYPAL-TRANSMISSION-SIG", value)]

@@ -1,0 +1,155 @@
+"""What ``hookgate sign`` makes for senders whose keys come from elsewhere, and what ``hookgate explain`` says of it."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from jwt.algorithms import RSAAlgorithm
+
+from tests.cli.inprocess import hookgate
+from tests.rules.certificates import BEGIN, END
+
+RSA, OTHER = rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)
+P256, P384, ED = (
+    ec.generate_private_key(ec.SECP256R1()),
+    ec.generate_private_key(ec.SECP384R1()),
+    ed25519.Ed25519PrivateKey.generate(),
+)
+BODY = b'{"type":"message","channelId":"msteams","serviceUrl":"https://smba.example.com/","id":"1"}'
+SHARED = base64.b64encode(bytes(range(32))).decode()
+NOW = "1767225600"
+
+
+def public(key: Any) -> str:
+    """A private key's public half as PEM."""
+    text: bytes = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return text.decode()
+
+
+def jwks() -> str:
+    """A set with two keys."""
+    held = {"a": OTHER, "b": RSA}
+    return json.dumps(
+        {"keys": [{**RSAAlgorithm.to_jwk(key.public_key(), as_dict=True), "kid": kid} for kid, key in held.items()]}
+    )
+
+
+def certificate() -> str:
+    """A certificate that vouches for nothing."""
+    name = x509.Name([])
+    made = x509.CertificateBuilder(name, name, RSA.public_key(), 1, BEGIN, END).sign(RSA, SHA256())
+    return made.public_bytes(Encoding.PEM).decode()
+
+
+def values(**held: str) -> dict[str, Any]:
+    """A secret of several values."""
+    return {name: {"value": value} for name, value in held.items()}
+
+
+ALL = ["@method", "@target-uri", "@authority", "@path", "@query", "@scheme", "content-type", "content-digest"]
+HS256 = {"scheme": "jwt", "algorithms": ["HS256"], "issuers": ["issuer"], "audiences": ["bot"]}
+ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
+    "botframework": ({"provider": "botframework", "secrets": values(app_id="app", jwks=jwks())}, RSA),
+    "google-chat": ({"provider": "google-chat", "secrets": values(aud="https://bot.example.com", jwks=jwks())}, RSA),
+    "google-chat-project-number": ({"provider": "google-chat-project-number", "secrets": values(aud="12", jwks=jwks())}, RSA),
+    "a shared secret": ({"secrets": [{"id": "s", "value": SHARED}], "rules": {"signature": HS256}}, None),
+    "rfc9421": ({"provider": "rfc9421", "secrets": [{"id": "s", "value": SHARED}]}, None),
+    "rfc9421, all of it": (
+        {
+            "provider": "rfc9421",
+            "public_url": "https://bot.example.com/hook",
+            "secrets": [{"id": "s", "value": SHARED}],
+            "rules": {"signature": {"components": ALL, "tag": "app", "label": "mine"}},
+        },
+        None,
+    ),
+    **{
+        f"rfc9421, {name}": ({"provider": "rfc9421", "secrets": [{"id": "s", "value": public(key)}]}, key)
+        for name, key in (("rsa", RSA), ("p256", P256), ("p384", P384), ("ed25519", ED))
+    },
+    "rfc9421, rsa of old": (
+        {
+            "provider": "rfc9421",
+            "secrets": [{"id": "s", "value": public(RSA)}],
+            "rules": {"signature": {"algorithm": "rsa-v1_5-sha256"}},
+        },
+        RSA,
+    ),
+    "paypal": ({"provider": "paypal", "secrets": values(webhook_id="WH", cert_pem=certificate())}, RSA),
+}
+
+
+def policy(folder: Path, route: dict[str, Any]) -> Path:
+    """A policy with this one route."""
+    file = folder / "policy.yaml"
+    held = {
+        "version": 1,
+        "allow_inline_secrets": True,
+        "listen": {"address": "127.0.0.1:0"},
+        "upstream": {"url": "http://127.0.0.1:1"},
+    }
+    file.write_text(json.dumps({**held, "routes": [{"name": "bot", "path": "/hook", **route}]}))
+    return file
+
+
+def key_file(folder: Path, key: Any) -> list[str]:
+    """The words that give a private key."""
+    if key is None:
+        return []
+    file = folder / "key.pem"
+    file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return ["--key", str(file)]
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_signed_and_explained(name: str, tmp_path: Path) -> None:
+    """What is signed for a route is forwarded when it is explained, and refused with another body where the body is covered."""
+    route, key = ROUTES[name]
+    file = policy(tmp_path, route)
+    made = hookgate("sign", file, "bot", "--body", "-", "--at", NOW, *key_file(tmp_path, key), stdin=BODY)
+    assert made.code == 0, made.err
+    ran = hookgate("explain", file, "-", "--at", NOW, "--format", "json", stdin=made.out)
+    assert (ran.code, ran.tree["outcome"]) == (0, "forwarded"), ran.text
+    changed = hookgate("explain", file, "-", "--at", NOW, "--format", "json", stdin=made.out.replace(b'"id":"1"', b'"id":"2"'))
+    covered = not name.startswith(("google", "botframework", "a shared"))
+    assert changed.code == (1 if covered else 0)
+    late = hookgate("explain", file, "-", "--at", str(int(NOW) + 1000), "--format", "json", stdin=made.out)
+    assert late.code == (0 if name == "paypal" else 1)
+
+
+@pytest.mark.parametrize("name", [name for name, (_, key) in ROUTES.items() if key is not None])
+def test_without_the_private_key(name: str, tmp_path: Path) -> None:
+    """Where the policy knows public keys alone, a private one must be given, and one of the right kind."""
+    file = policy(tmp_path, ROUTES[name][0])
+    made = hookgate("sign", file, "bot", "--body", "-", stdin=BODY)
+    assert made.code != 0
+    assert "give a private key with --key FILE" in made.err
+    wrong = ec.generate_private_key(ec.SECP521R1())
+    made = hookgate("sign", file, "bot", "--body", "-", *key_file(tmp_path, wrong), stdin=BODY)
+    assert made.code != 0
+    assert "the private key is" in made.err
+
+
+def test_what_only_its_sender_can_make(tmp_path: Path) -> None:
+    """Nobody but AWS signs what AWS signs; the words say so."""
+    file = policy(tmp_path, {"provider": "sns", "secrets": values(cert_pem=certificate())})
+    made = hookgate("sign", file, "bot", "--body", "-", stdin=BODY)
+    assert made.code != 0
+    assert "only their sender can" in made.err
+
+
+def test_explain_has_no_network(tmp_path: Path) -> None:
+    """Where keys would have to be fetched, explain says that they are not at hand, and what can be done."""
+    route, key = ROUTES["botframework"]
+    made = hookgate("sign", policy(tmp_path, route), "bot", "--body", "-", *key_file(tmp_path, key), stdin=BODY)
+    file = policy(tmp_path, {"provider": "botframework", "secrets": values(app_id="app")})
+    ran = hookgate("explain", file, "-", stdin=made.out)
+    assert ran.code == 1
+    assert "keys_unreachable" in ran.text
+    assert "explain asks no network" in ran.text
