@@ -8,17 +8,18 @@ import json
 import resource
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
-from . import latency, memory, throughput
+from . import latency, memory, store_cost, throughput
 from .errors import BenchError
 from .peers import PEERS, Peer
 from .report import Report
 from .stage import Stage
 from .throughput import Scale
 
-FULL = Scale(5, 20_000, connections=32, latency_slices=10, latency_requests=1_000, idle_connections=2_000)
-QUICK = Scale(1, 400, connections=8, latency_slices=1, latency_requests=50, idle_connections=50)
+FULL = Scale(5, 20_000, connections=32, latency_slices=10, latency_requests=1_000, idle_connections=2_000, store_rounds=30)
+QUICK = Scale(1, 400, connections=8, latency_slices=1, latency_requests=50, idle_connections=50, store_rounds=1)
 
 
 def main(words: list[str] | None = None) -> int:
@@ -58,6 +59,8 @@ def _measure_gate(stage: Stage, report: Report) -> None:
     try:
         report.latency = latency.measure(stage, gate.port, report.scale.latency_slices, report.scale.latency_requests, _tell)
         report.memory = memory.measure(stage, gate, report.scale.idle_connections)
+        with tempfile.TemporaryDirectory() as folder:
+            report.stores = store_cost.measure(Path(folder), report.scale.store_rounds, _tell)
     except (BenchError, OSError) as error:
         stage.drop("hookgate", error)
 

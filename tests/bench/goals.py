@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from .latency import Added
 from .memory import Memory
+from .store_cost import Costs
 from .throughput import Cost
 
 
@@ -28,7 +29,13 @@ _SHARES = (
 )
 
 
-def judge(costs: dict[str, Cost], latency: Added | None, memory: Memory | None) -> list[Goal]:
+_CLAIMS = (
+    ("sqlite", 25.0, "claim and confirm in SQLite, 32 at once, us"),
+    ("redis", 40.0, "claim and confirm in Redis, 32 at once, us"),
+)
+
+
+def judge(costs: dict[str, Cost], latency: Added | None, memory: Memory | None, stores: Costs) -> list[Goal]:
     """Every goal, measured or not."""
     gate = costs.get("hookgate")
     goals = [
@@ -42,4 +49,5 @@ def judge(costs: dict[str, Cost], latency: Added | None, memory: Memory | None) 
         Goal("added latency at 1,000 requests a second, p99, ms", 0.4, added.p99 if added else None),
         Goal("resident memory a worker, MB", 60.0, memory.worker / 1e6 if memory else None),
         Goal("resident memory an idle connection, kB", 8.0, memory.per_idle_connection / 1e3 if memory else None),
+        *(Goal(promise, limit, stores[name][32] if name in stores else None) for name, limit, promise in _CLAIMS),
     ]

@@ -11,6 +11,7 @@ from .latency import Added
 from .memory import Memory
 from .orders import Result
 from .peers import PEERS
+from .store_cost import Costs, table
 from .throughput import Cost, Scale
 from .update import BODY_BYTES
 
@@ -30,11 +31,12 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
     latency: Added | None = None
     memory: Memory | None = None
+    stores: Costs = field(default_factory=dict)
 
     @property
     def goals(self) -> list[Goal]:
         """The promises beside what was measured."""
-        return judge(self.costs, self.latency, self.memory)
+        return judge(self.costs, self.latency, self.memory, self.stores)
 
     def text(self) -> str:
         """All of it, in lines that fit a terminal."""
@@ -53,6 +55,7 @@ class Report:
             "latency_ms": {way: getattr(self.latency, way)._asdict() for way in ("direct", "through", "difference")}
             if self.latency
             else None,
+            "store_us": self.stores,
             "memory_bytes": self.memory._asdict() if self.memory else None,
             "goals": [goal._asdict() | {"met": goal.met} for goal in self.goals],
         }
@@ -91,6 +94,10 @@ class Report:
             ways = {"straight to the bot": self.latency.direct, "through Hookgate": self.latency.through}
             for title, way in (ways | {"added": self.latency.difference}).items():
                 yield f"  {title:<34} {way.p50:>8.3f} {way.p99:>8.3f}"
+
+        if self.stores:
+            yield ""
+            yield from table(self.stores)
 
     def _goals(self) -> Iterator[str]:
         yield ""

@@ -21,6 +21,7 @@ class Scale(NamedTuple):
     latency_requests: int
     """Per slice."""
     idle_connections: int
+    store_rounds: int
 
 
 class Cost(NamedTuple):
