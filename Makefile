@@ -45,13 +45,14 @@ lock: $(VENV)/ready-dev ## Lock the newest versions that pyproject.toml allows
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# The tests need Prometheus' own programs, a Redis, and curl for the README's lines; where we may install them, we do.
+# The tests need Prometheus' own programs, a Redis, curl for the README's lines, and libfaketime to move a gate's clock; where we may
+# install them, we do.
 .PHONY: tools
 tools:
-	@{ command -v promtool && command -v prometheus && command -v redis-server && command -v curl; } >/dev/null || \
+	@{ command -v promtool && command -v prometheus && command -v redis-server && command -v curl && ls /usr/lib/*/faketime/libfaketime.so.1; } >/dev/null 2>&1 || \
 	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus redis-server curl >/dev/null; } || \
-	  echo "prometheus, promtool, redis-server or curl is missing: install prometheus, redis-server and curl, or their tests fail"
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus redis-server curl libfaketime >/dev/null; } || \
+	  echo "prometheus, promtool, redis-server, curl or libfaketime is missing: install prometheus, redis-server, curl and libfaketime, or their tests fail"
 
 $(VENV)/made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Hookgate needs Python 3.11 or newer: make PYTHON=python3.12 ..."; exit 1; }
