@@ -15,8 +15,8 @@ from proxy.observe.log import Sink
 from proxy.observe.metrics import Facts, Metrics
 from proxy.observe.web import observe_app
 from proxy.pipeline.modes import Switch
+from proxy.policy.endpoints import Endpoint
 from proxy.policy.reader import Loaded
-from proxy.policy.values import Endpoint
 from proxy.revocations import Matched, Revoked
 
 _log = logging.getLogger("hookgate")

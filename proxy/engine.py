@@ -9,6 +9,7 @@ from pathlib import Path
 from socket import socket
 from typing import NamedTuple
 
+from proxy.edge.budget import Budget, known_of
 from proxy.edge.framing import Bounds, HeadReader
 from proxy.edge.handler import Handler, Serving
 from proxy.edge.listener import Listener
@@ -25,16 +26,17 @@ from proxy.pipeline.facts import route_facts
 from proxy.pipeline.gate import Permit
 from proxy.pipeline.modes import Switch, stance_of
 from proxy.pipeline.telling import Telling
-from proxy.policy.model import Policy, Route, UpstreamSettings
+from proxy.policy.endpoints import Endpoint
+from proxy.policy.model import Policy, Route, UpstreamSettings, WrongCredentials
 from proxy.policy.reader import Loaded
-from proxy.policy.values import Endpoint
 from proxy.revocations import Revoked, mark
-from proxy.rules.rate import Shared
+from proxy.rules.meter import Meter, Shared
 from proxy.store.base import Store
 from proxy.store.opening import open_store
 from proxy.upstream.again import SecondTry
 from proxy.upstream.pool import Pool
 from proxy.upstream.translation import Forwarder, translated
+from proxy.verdict import Mode
 
 _log = logging.getLogger("hookgate")
 
@@ -71,6 +73,8 @@ class Engine:
         self._metrics = metrics
         self._seats = seats
         self._rates = rates
+        self._wrong: tuple[WrongCredentials, Meter] | None = None
+        self._spent: dict[str, float] = {}
         self._pools: dict[_Far, Pool] = {}
         self._store: Store = open_store(
             loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
@@ -160,7 +164,9 @@ class Engine:
         """Go by this switch from now on."""
         self._switch = switch
         policy = self._loaded.policy
-        gates = {gate.name: gate for gate in self._handler.serving.routes.gates.values()}
+        serving = self._handler.serving
+        serving.budget.enforcing = stance_of(switch.everything, None, policy.mode).mode is Mode.ENFORCE
+        gates = {gate.name: gate for gate in serving.routes.gates.values()}
         for route in policy.routes:
             gates[route.name].stance = stance_of(switch.of(route.name), route.mode, policy.mode)
 
@@ -201,7 +207,16 @@ class Engine:
         limits = policy.limits
         bounds = Bounds(limits.header_bytes, limits.header_count, limits.uri_bytes, policy.trusted_proxies, routes.managed)
         heads = HeadReader(bounds)
-        return Serving(routes, heads, policy.trusted_proxies, forward, {route.name: _answers(route) for route in policy.routes})
+        answers = {route.name: _answers(route) for route in policy.routes}
+        return Serving(routes, heads, policy.trusted_proxies, forward, answers, self._budget(policy))
+
+    def _budget(self, policy: Policy) -> Budget:
+        """The same counts go on where a policy changes nothing about them."""
+        wanted = policy.limits.wrong_credentials
+        if self._wrong is None or self._wrong[0] != wanted:
+            rate = wanted.limit
+            self._wrong = wanted, Meter(rate.requests, rate.seconds, wanted.burst, self._rates, "wrong credentials")
+        return Budget(self._wrong[1], {route.name: known_of(route) for route in policy.routes}, self._spent)
 
     def _pool(self, settings: UpstreamSettings, answer_buffer: int) -> Pool:
         if settings.retry == "never":

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from aiohttp.http_parser import RawRequestMessage
 
 from proxy.edge.answers import own_answer, said_answer
+from proxy.edge.budget import UNLIMITED, Budget
 from proxy.edge.framing import HeadReader
 from proxy.edge.intake import Intake, Journey
 from proxy.edge.recurring import Known
@@ -41,6 +42,7 @@ class Serving(NamedTuple):
     forward: Callable[[Permit], Awaitable[Reply]]
     answers: Mapping[str, Mapping[int, int]]
     """For each route the bot's statuses that its sender must not see, and what it sees instead."""
+    budget: Budget = UNLIMITED
 
 
 class _Story:
@@ -121,17 +123,20 @@ class Handler:
         gate = serving.routes.gates.get(head.path)
         gate = gate.gate_of(head) if gate is not None and gate.waives else gate
         if gate is None or (head.query is not None and not gate.query):
-            self._refuse(line, story, refusal_of(Fail(Reason.UNKNOWN_ROUTE)))
+            unknown = refusal_of(Fail(Reason.UNKNOWN_ROUTE))
+            self._refuse(line, story, serving.budget.spend(head, None, None, unknown))
             return
         story.route = gate
         wall = _route_wall(head, gate)
         if wall is not None:
-            self._refuse(line, story, refusal_of(Fail(wall)), allow=", ".join(sorted(gate.methods)).encode())
+            refusal = serving.budget.spend(head, gate, None, refusal_of(Fail(wall)))
+            self._refuse(line, story, refusal, allow=", ".join(sorted(gate.methods)).encode())
             return
         story.judgement = judgement = gate.open()
-        refusal = gate.door(head, judgement)
-        if refusal is not None:
-            self._refuse(line, story, refusal)
+        budget = serving.budget
+        stopped = gate.door(head, judgement) or (budget.hopeless(head, gate, judgement) if budget.spent else None)
+        if stopped is not None:
+            self._refuse(line, story, budget.spend(head, gate, judgement, stopped))
             return
         if body is None:
             body = await self._body(line, story, head, gate.body_limit(judgement))
@@ -143,7 +148,7 @@ class Handler:
         story.size = len(body)
         permit = await gate.desk(Request(head, body, line), judgement)
         if isinstance(permit, Refusal):
-            self._refuse(line, story, permit)
+            self._refuse(line, story, serving.budget.spend(head, gate, judgement, permit))
             return
         if line.raw is not None:
             self._remember(line, line.raw, head, serving)

@@ -17,8 +17,8 @@ from proxy.edge.handler import Handler
 from proxy.edge.intake import Intake, Journey, Phase
 from proxy.edge.seats import Seats
 from proxy.networks import UNIX, Address, NetworkSet, parse_address
+from proxy.policy.endpoints import Endpoint
 from proxy.policy.model import Limits
-from proxy.policy.values import Endpoint
 from proxy.verdict import Reason
 
 _log = logging.getLogger("hookgate.listener")

@@ -3,6 +3,7 @@
 No body, no header value, no path, no secret. Under a flood of refusals the lines of one kind are damped, with counts.
 """
 
+import fcntl
 import json
 import logging
 import os
@@ -46,6 +47,8 @@ class Sink:
         self._size = 0
         self._queue: queue.Queue[bytes | None] = queue.Queue(_QUEUED)
         self.dropped = 0
+        self.lock = -1
+        """A descriptor whose first byte is locked while we write, where others write to the same place."""
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
@@ -81,6 +84,7 @@ class Sink:
         while (data := self._queue.get()) is not None:
             left = data
             try:
+                self._alone(fcntl.LOCK_EX)
                 if torn:
                     os.write(self._descriptor, b"\n")
                     torn = False
@@ -90,6 +94,13 @@ class Sink:
                 self.dropped += left.count(b"\n")
                 # The next line must not go on where this one broke off.
                 torn = torn or data[: len(data) - len(left)][-1:] not in {b"", b"\n"}
+            finally:
+                self._alone(fcntl.LOCK_UN)
+
+    def _alone(self, kind: int) -> None:
+        """A pipe takes a long write in pieces: lines of other processes must not come between them."""
+        if self.lock >= 0:
+            fcntl.lockf(self.lock, kind, 1)
 
     def _write(self, data: bytes) -> int:
         """Bytes written. A descriptor that somebody else made non-blocking is waited for."""

@@ -20,6 +20,7 @@ from proxy.rules.batch import Batch
 from proxy.rules.content import Content
 from proxy.rules.ip import Ip
 from proxy.rules.keys import pointer, reader
+from proxy.rules.meter import Shared
 from proxy.rules.rate import Rate
 from proxy.rules.replay import Replay
 from proxy.rules.schema import Schema, validator
@@ -53,8 +54,12 @@ def build(
     switch: Switch,
     store_failed: Callable[[str], None],
     keyring: Keyring | None = None,
+    rates: Shared | None = None,
 ) -> Routes:
-    """Compile a sound policy to what the hot path runs. Without a keyring no key that stands elsewhere is ever at hand."""
+    """Compile a sound policy to what the hot path runs. Without a keyring no key that stands elsewhere is ever at hand.
+
+    ``rates`` are due times that several workers count together.
+    """
 
     def replay(route: Route) -> Replay | None:
         settings = route.rules.replay
@@ -70,7 +75,7 @@ def build(
     managed = set(_FORWARDING)
     for route in policy.routes:
         own = secrets.get(route.name, ())
-        gate = _gate(policy, route, own, schemas, replay(route), switch, keyring)
+        gate = _gate(policy, route, own, schemas, replay(route), switch, keyring, rates)
         gates[route.path.encode()] = known = receiving(gate, route, own, secrets.get(token_owner(route.name), ()))
         known.prepare = _prepare(gate)
         managed.update(_relied_on(route))
@@ -85,9 +90,10 @@ def _gate(
     replay: Replay | None,
     switch: Switch,
     keyring: Keyring | None,
+    rates: Shared | None,
 ) -> Gate:
     rules = route.rules
-    door = _door(policy, route, secrets)
+    door = _door(policy, route, secrets, rates)
     desk, shape = _desk(route, secrets, schemas, keyring)
     replay_mode = rules.replay.mode if rules.replay is not None else Mode.OFF
     size = rules.size
@@ -128,7 +134,7 @@ def _prepare(gate: Gate) -> Callable[[Request], Awaitable[None] | None] | None:
     return next((rule.prepare for rule, _ in gate.plans[Mode.ENFORCE].desk if isinstance(rule, Prepares)), None)
 
 
-def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...]) -> list[tuple[HeadRule, Mode]]:
+def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...], rates: Shared | None) -> list[tuple[HeadRule, Mode]]:
     """Before the body is read, cheapest and least telling first; the declared size before the secret, as the surface says."""
     rules = route.rules
     table: list[tuple[HeadRule, Mode]] = []
@@ -138,7 +144,7 @@ def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...]) -> list[tup
     if rules.ip is not None:
         table.append((Ip(rules.ip, networks_of(rules.ip.allow), networks_of(rules.ip.deny)), rules.ip.mode))
     if rules.rate is not None:
-        table.append((Rate(rules.rate), rules.rate.mode))
+        table.append((Rate(rules.rate, rates, route.name), rules.rate.mode))
     if rules.size is not None:
         table.append((DeclaredSize(rules.size), rules.size.mode))
     token = head_rule(rules.signature, secrets)

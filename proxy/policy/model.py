@@ -11,17 +11,18 @@ from pydantic import Field
 from proxy.networks import NetworkSet
 from proxy.policy.audit_settings import Audit
 from proxy.policy.callbacks import DecryptOption
+from proxy.policy.endpoints import ADMIN, OBSERVE
 from proxy.policy.handshakes import Handshake, HandshakeOption, HandshakeSettings
 from proxy.policy.references import SecretSource, SecretsValue
 from proxy.policy.schemes import Signature
 from proxy.policy.settings import RuleSettings, Settings
-from proxy.policy.store_settings import StoreSettings
 from proxy.policy.signatures import HeaderName
+from proxy.policy.store_settings import StoreSettings
 from proxy.policy.values import (
     Duration,
-    Endpoint,
     EndpointValue,
     NetworksValue,
+    Rate,
     RateValue,
     SelectorValue,
     Size,
@@ -53,15 +54,13 @@ class Listen(Settings):
 class Observe(Settings):
     """The read-only address: /metrics /livez /readyz and the status page."""
 
-    address: Annotated[EndpointValue, Field(description="host:port, [v6]:port or unix:/path")] = Endpoint("127.0.0.1", 9464)
+    address: Annotated[EndpointValue, Field(description="host:port, [v6]:port or unix:/path")] = OBSERVE
 
 
 class Admin(Settings):
     """The address of the switch, reload and revoke. A TCP address needs a token."""
 
-    address: Annotated[EndpointValue, Field(description="unix:/path, or host:port with a token")] = Endpoint(
-        "", 0, "run/admin.sock"
-    )
+    address: Annotated[EndpointValue, Field(description="unix:/path, or host:port with a token")] = ADMIN
     token: Annotated[SecretSource | None, Field(description="what a caller of a TCP address must present")] = None
 
 
@@ -99,6 +98,13 @@ class UpstreamSettings(Settings):
     ] = None
 
 
+class WrongCredentials(Settings):
+    """How many refusals for a wrong credential or an unknown path a client gets before it is told 429. Listed senders: any."""
+
+    limit: Annotated[RateValue, Field(description="in the long run, of one client; IPv6 clients count by /64")] = Rate(30, 60.0)
+    burst: Annotated[int, Field(ge=1, le=1_000_000, description="at once; what may be genuine is judged beyond it, too")] = 60
+
+
 class Limits(Settings):
     """The walls: they hold in every mode."""
 
@@ -118,6 +124,7 @@ class Limits(Settings):
     ] = 90.0
     write_timeout: Annotated[Duration, Field(description="for the sender to take our answer")] = 10.0
     answer_buffer: Annotated[Size, Field(description="a bot's answer is held whole up to here, and streamed above")] = 256 * 1024
+    wrong_credentials: WrongCredentials = WrongCredentials()
     drain_delay: Annotated[Duration, Field(description="after SIGTERM: not ready, still accepting")] = 0.0
     drain_timeout: Annotated[Duration, Field(description="after that: for requests in flight to end")] = 25.0
 

@@ -35,7 +35,7 @@ class Crew:
         self._begin = begin
         self._told = told
         self._bury = bury
-        self._memory = Memory.fresh()
+        self.memory = Memory.fresh()
         self.members: set[Member] = set()
         self._seats: list[asyncio.Task[bool]] = []
         self._ending = asyncio.Event()
@@ -85,14 +85,14 @@ class Crew:
         """Somebody sits here until the end; True when the last one ended whole."""
         pause = 0.0
         while True:
-            member = await Member.spawn(self._door.fileno(), self._memory.descriptor, self._heard)
+            member = await Member.spawn(self._door.fileno(), self.memory.descriptor, self._heard)
             self.members.add(member)
             if self._ending.is_set():
                 member.kill()
             began = await self._begun(seat, member, first)
             code = await member.ended()
             self.members.discard(member)
-            self._memory.vacate(seat)
+            self.memory.vacate(seat)
             self._bury(member.pid)
             if self._ending.is_set():
                 return code == 0

@@ -22,8 +22,8 @@ from proxy.observe.totals import Totals
 from proxy.observe.web import observe_app
 from proxy.pipeline.facts import route_facts
 from proxy.pipeline.modes import Switch
+from proxy.policy.endpoints import Endpoint
 from proxy.policy.reader import Loaded
-from proxy.policy.values import Endpoint
 from proxy.revocations import Matched, Revoked
 from proxy.workers.crew import Crew
 from proxy.workers.member import Gone, Member
@@ -63,6 +63,7 @@ class Supervisor:
         self._metrics = Metrics(self._facts)
         self._totals = Totals(self._metrics, self._pids, self._counts)
         self._crew = Crew(self._in_force.policy.workers, self._begin, self._totals.tell, self._totals.bury)
+        sink.lock = self._crew.memory.descriptor
         self._addresses = Addresses()
         self._draining = False
         self._door: socket.socket

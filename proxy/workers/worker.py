@@ -56,6 +56,7 @@ class _Worker:
         self._door = door
         self._memory = memory
         self._sink = sink
+        sink.lock = memory.descriptor
         self._metrics = Metrics(self._facts)
         self._engine: Engine | None = None
         self._prepared: Prepared | None = None
@@ -123,7 +124,7 @@ class _Worker:
 
     async def _start(self, start: Start) -> None:
         seats = self._memory.seats(start.seat, start.loaded.policy.workers)
-        engine = Engine(start.loaded, start.switch, self._sink, self._metrics, seats)
+        engine = Engine(start.loaded, start.switch, self._sink, self._metrics, seats, self._memory.dues())
         _name(f"hookgate-{start.seat + 1}")
         await engine.open()
         engine.turn(start.switch)

@@ -1,0 +1,51 @@
+"""Counting by GCRA (the generic cell rate algorithm, ITU-T I.371): of each client only when its next request is due.
+
+Bounded: beyond so many clients newcomers share one due time, so that nobody can push others' out.
+"""
+
+from typing import Protocol
+
+_KEPT = 100_000
+
+
+class Shared(Protocol):
+    """Due times that other processes count too."""
+
+    def take(self, client: bytes, now: float, interval: float, slack: float) -> float | None:
+        """Count one request, unless it is too early: 0.0, or the seconds to wait; ``None`` when nobody can say."""
+
+
+class Meter:
+    """``requests`` in ``seconds`` in the long run, ``burst`` at once; in this process, or with others through ``shared``."""
+
+    def __init__(self, requests: float, seconds: float, burst: int, shared: Shared | None = None, scope: str = "") -> None:
+        """``scope`` tells the clients of this meter from those of others that share the same due times."""
+        self._interval = seconds / requests
+        self._slack = self._interval * (burst - 1)
+        self._shared = shared
+        self._scope = f"{scope} "
+        self._due: dict[str, float] = {}
+        self._swept = 0.0
+
+    def take(self, client: str, now: float) -> float:
+        """Count one at ``now`` (monotonic seconds), unless it is too early: 0.0, or the seconds to wait, uncounted."""
+        if self._shared is not None:
+            wait = self._shared.take((self._scope + client).encode(), now, self._interval, self._slack)
+            if wait is not None:
+                return wait
+        due = self._due.get(client)
+        if due is None or due < now:
+            if due is None and len(self._due) >= _KEPT and not self._room(now):
+                client = ""
+            due = max(self._due.get(client, now), now)
+        wait = due - now - self._slack
+        if wait > 1e-9:
+            return wait
+        self._due[client] = due + self._interval
+        return 0.0
+
+    def _room(self, now: float) -> bool:
+        if now - self._swept >= 1.0:  # at most once a second: a flood of newcomers must not buy a walk each
+            self._swept = now
+            self._due = {client: due for client, due in self._due.items() if due > now}
+        return len(self._due) < _KEPT
