@@ -1,6 +1,7 @@
-"""Counts by size, for distributions: adding is one look-up and two additions, the rest waits for the scrape."""
+"""Counts by size, for distributions: values are added a batch at a time."""
 
-from bisect import bisect_left
+from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import accumulate
 
 
@@ -14,10 +15,18 @@ class Histogram:
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
-    def add(self, value: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
+    def add(self, values: Sequence[float]) -> None:
+        """Count some values, in one walk along the bounds."""
+        ordered = sorted(values)
+        below = 0
+        for place, bound in enumerate(self.bounds):
+            if below == len(ordered):
+                break
+            upto = bisect_right(ordered, bound)
+            self.counts[place] += upto - below
+            below = upto
+        self.counts[-1] += len(ordered) - below
+        self.sum += sum(ordered)
 
     def buckets(self) -> list[tuple[str, float]]:
         """Upper bounds and what lies at or below each, as the exposition format wants them."""

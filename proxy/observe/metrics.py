@@ -14,11 +14,9 @@ from prometheus_client.registry import Collector
 
 from proxy.exchange import Exchange
 from proxy.observe.histogram import Histogram
+from proxy.observe.series import Series
 from proxy.verdict import RULE_REASONS, UNROUTED, Cause, Mode, Outcome, Reason, RuleName, outcome_of
 
-SECONDS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-OWN_SECONDS: Final = (0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25)
-BYTES: Final = (256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 4194304.0)
 STANCES: Final = ("enforce", "report", "off", "share")
 STORE_OPERATIONS: Final = ("claim", "confirm", "release", "emptied")
 """The last one is no operation of ours: a store that is shared was found without what it had held."""
@@ -38,24 +36,6 @@ class RouteFacts(NamedTuple):
     provider: str
     rules: tuple[RuleName, ...]
     secrets: tuple[SecretFacts, ...]
-
-
-class _Series:
-    """All numbers of one route."""
-
-    __slots__ = ("ambiguous", "body", "findings", "mismatches", "own", "quarantined", "requests", "secrets", "total", "upstream")
-
-    def __init__(self, reasons: Iterable[Reason]) -> None:
-        self.requests: dict[Reason, int] = dict.fromkeys(reasons, 0)
-        self.findings: dict[tuple[RuleName, Reason, Mode], int] = {}
-        self.mismatches: dict[tuple[bool, Cause], int] = {}
-        self.secrets: dict[str, list[float]] = {}
-        self.total = Histogram(SECONDS)
-        self.own = Histogram(OWN_SECONDS)
-        self.upstream = Histogram(SECONDS)
-        self.body = Histogram(BYTES)
-        self.ambiguous = 0
-        self.quarantined = 0
 
 
 class Facts(NamedTuple):
@@ -87,7 +67,7 @@ class Metrics(Collector):
     def __init__(self, facts: Callable[[], Facts]) -> None:
         self._facts = facts
         self._routes: dict[str, RouteFacts] = {}
-        self._series: dict[str, _Series] = {"-": _Series(UNROUTED)}
+        self._series: dict[str, Series] = {"-": Series(UNROUTED)}
         self.store_errors = dict.fromkeys(STORE_OPERATIONS, 0)
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -103,7 +83,7 @@ class Metrics(Collector):
         """Make every series of a policy exist. A route that comes back later goes on with its old numbers."""
         declared = {route.name: route for route in routes}
         for route in declared.values():
-            series = self._series.setdefault(route.name, _Series(Reason))
+            series = self._series.setdefault(route.name, Series(Reason))
             for rule in route.rules:
                 for reason in (*RULE_REASONS[rule], Reason.RULE_BROKE):
                     for mode in (Mode.ENFORCE, Mode.REPORT):
@@ -118,31 +98,7 @@ class Metrics(Collector):
 
     def observe(self, exchange: Exchange) -> None:
         """Count one exchange."""
-        series = self._series[exchange.route]
-        reason = exchange.reason
-        series.requests[reason] = series.requests.get(reason, 0) + 1
-        series.total.add(exchange.total)
-        series.own.add(exchange.verification)
-        upstream, size = exchange.upstream, exchange.size
-        if upstream:
-            series.upstream.add(upstream)
-        if size:
-            series.body.add(size)
-        if exchange.secret:
-            matched = series.secrets[exchange.secret]
-            matched[0] += 1
-            matched[1] = exchange.arrived
-        for finding in exchange.findings:
-            series.findings[finding] = series.findings.get(finding, 0) + 1
-            # What is missing or malformed counts among the mismatches where it is known what would have made it right.
-            if finding.rule is RuleName.SIGNATURE and (
-                finding.reason is Reason.SIGNATURE_MISMATCH or exchange.cause is not Cause.UNKNOWN
-            ):
-                series.mismatches[exchange.listed, exchange.cause] += 1
-        if exchange.ambiguous:
-            series.ambiguous += 1
-        if exchange.quarantined:
-            series.quarantined += 1
+        self._series[exchange.route].observe(exchange)
 
     def resent(self, route: str) -> None:
         """Count a request that was sent again because a kept connection broke: the bot may have seen the first."""
@@ -154,6 +110,7 @@ class Metrics(Collector):
 
     def matched(self) -> dict[tuple[str, str], list[float]]:
         """How often each secret of the policy matched, and when last (unix seconds, 0 for never), by route and id."""
+        self._fold()
         return {(name, s.id): self._series[name].secrets[s.id] for name, route in self._routes.items() for s in route.secrets}
 
     def render(self) -> bytes:
@@ -162,6 +119,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All families, in the order of the surface."""
+        self._fold()
         yield from self._counts()
         yield from self._histograms()
         yield from self._secrets()
@@ -170,6 +128,10 @@ class Metrics(Collector):
         for operation, count in self.store_errors.items():
             errors.add_metric([operation], count)
         yield errors
+
+    def _fold(self) -> None:
+        for series in list(self._series.values()):
+            series.fold()
 
     def _counts(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("hookgate_requests", "Requests by how they ended.", labels=["route", "outcome", "reason"])

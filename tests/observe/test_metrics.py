@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from proxy.observe.metrics import BYTES, OWN_SECONDS, SECONDS, STANCES, Metrics, RouteFacts, SecretFacts
+from proxy.observe.metrics import STANCES, Metrics, RouteFacts, SecretFacts
+from proxy.observe.series import BYTES, OWN_SECONDS, SECONDS
 from proxy.verdict import RULE_REASONS, UNROUTED, Cause, Finding, Mode, Outcome, Reason, RuleName, outcome_of
 from tests.observe.exchanges import BOT, exchange, facts
 from tests.pipeline.judging import NOW
@@ -254,6 +255,9 @@ def test_scraped_while_it_counts() -> None:
     stop.set()
     thread.join(10)
     assert not broken
+    assert value(metrics, "hookgate_requests_total", route="bot", outcome="forwarded", reason="none") == 20 * number
+    assert value(metrics, "hookgate_secret_matches_total", route="bot", secret=FIRST) == 20 * number
+    assert value(metrics, "hookgate_request_duration_seconds_bucket", route="bot", le="+Inf") == 20 * number
 
 
 def test_promtool() -> None:
