@@ -18,13 +18,14 @@ from proxy.edge.framing import HeadReader
 from proxy.edge.intake import Intake, Journey
 from proxy.edge.recurring import Known
 from proxy.edge.reply import reply_bytes
+from proxy.edge.story import Story, exchange_of
 from proxy.errors import UpstreamError
 from proxy.exchange import Exchange
 from proxy.messages import Head, Reply, Request
 from proxy.networks import NetworkSet
 from proxy.pipeline.build import Routes
 from proxy.pipeline.gate import Gate, Judgement, Permit, refusal_of
-from proxy.verdict import CLOSES, STATUS, Cause, Fail, Outcome, Reason, Refusal, outcome_of
+from proxy.verdict import CLOSES, Fail, Reason, Refusal
 
 _log = logging.getLogger("hookgate.handler")
 
@@ -45,25 +46,6 @@ class Serving(NamedTuple):
     budget: Budget = UNLIMITED
 
 
-class _Story:
-    """The facts of one exchange while it goes on. What it begins with stands on the class: most stories change little of it."""
-
-    head: Head | None = None
-    route: Gate | None = None
-    judgement: Judgement | None = None
-    permit: Permit | None = None
-    reason = Reason.NONE
-    status = 0
-    size = 0
-    upstream = 0.0
-    waited = 0.0
-
-    def __init__(self, request_id: bytes) -> None:
-        self.arrived = time.time()
-        self.started = time.monotonic()
-        self.request_id = request_id
-
-
 class Handler:
     """Makes the journeys of all requests."""
 
@@ -82,7 +64,7 @@ class Handler:
 
     def wall(self, line: Intake, reason: Reason) -> None:
         """Answer and count what never became a request."""
-        story = _Story(self.request_id())
+        story = Story(self.request_id())
         self._refuse(line, story, refusal_of(Fail(reason)))
         self._tell(line, story)
 
@@ -95,7 +77,7 @@ class Handler:
         self, line: Intake, message: RawRequestMessage | None, known: Known | None = None, body: bytes | None = None
     ) -> None:
         """The journey of one request. Ends with exactly one answer and one exchange."""
-        story = _Story(self.request_id())
+        story = Story(self.request_id())
         serving = self.serving
         self.in_flight += 1
         try:
@@ -113,7 +95,7 @@ class Handler:
         self._tell(line, story)
 
     async def _travel(
-        self, line: Intake, head: Head | Reason, body: bytes | Reason | None, story: _Story, serving: Serving
+        self, line: Intake, head: Head | Reason, body: bytes | Reason | None, story: Story, serving: Serving
     ) -> None:
         if isinstance(head, Reason):
             self._refuse(line, story, refusal_of(Fail(head)))
@@ -158,7 +140,7 @@ class Handler:
         if not line.closing:
             line.at_boundary = serving.heads.recurring.remember(line.key, raw, head)
 
-    async def _body(self, line: Intake, story: _Story, head: Head, limit: int) -> bytes | Reason:
+    async def _body(self, line: Intake, story: Story, head: Head, limit: int) -> bytes | Reason:
         body = line.take(limit)
         if body is None:
             before = time.monotonic()
@@ -166,7 +148,7 @@ class Handler:
             story.waited = time.monotonic() - before
         return body
 
-    async def _forward(self, line: Intake, story: _Story, gate: Gate, permit: Permit, serving: Serving) -> None:
+    async def _forward(self, line: Intake, story: Story, gate: Gate, permit: Permit, serving: Serving) -> None:
         story.permit = permit
         before = time.monotonic()
         try:
@@ -187,7 +169,7 @@ class Handler:
             await gate.settle(permit.reserved, delivered=delivered)
         self._answer(line, story, permit, reply, serving.answers.get(gate.name))
 
-    def _answer(self, line: Intake, story: _Story, permit: Permit, reply: Reply, answers: Mapping[int, int] | None) -> None:
+    def _answer(self, line: Intake, story: Story, permit: Permit, reply: Reply, answers: Mapping[int, int] | None) -> None:
         mapped = answers.get(reply.status) if answers else None
         if mapped is not None:
             if reply.rest is not None:
@@ -205,7 +187,7 @@ class Handler:
         if reply.rest is not None:
             line.stream(reply.rest, framed=reply.length is None and not line.speaks_1_0)
 
-    def _refuse(self, line: Intake, story: _Story, refusal: Refusal, allow: bytes = b"") -> None:
+    def _refuse(self, line: Intake, story: Story, refusal: Refusal, allow: bytes = b"") -> None:
         story.reason = refusal.reason
         story.status = refusal.status
         close = refusal.reason in CLOSES or line.closing or line.unread
@@ -225,10 +207,10 @@ class Handler:
             close=close,
         )
 
-    def _tell(self, line: Intake, story: _Story) -> None:
+    def _tell(self, line: Intake, story: Story) -> None:
         """SECURITY: an observer that breaks is logged, never felt by a request."""
         try:
-            exchange = _exchange(line, story)
+            exchange = exchange_of(line, story)
             if exchange.findings and story.judgement is not None:
                 self._inquire(story.judgement, exchange)
             else:
@@ -243,65 +225,3 @@ def _route_wall(head: Head, gate: Gate) -> Reason | None:
     if head.length is None and not head.chunked and head.method not in _BODILESS:
         return Reason.LENGTH_REQUIRED
     return None
-
-
-def _exchange(line: Intake, story: _Story) -> Exchange:
-    if story.permit is not None and story.reason is Reason.NONE:
-        return _forwarded(line, story, story.permit)
-    head, gate, judgement, permit = story.head, story.route, story.judgement, story.permit
-    total = time.monotonic() - story.started
-    forwarded = story.reason is Reason.NONE
-    findings = tuple(judgement.findings) if judgement else ()
-    return Exchange(
-        story.arrived,
-        story.request_id.decode(),
-        gate.name if gate else "-",
-        line.wire.peer.text,
-        head.client.text if head else line.wire.origin.text,
-        bool(findings) and gate is not None and head is not None and gate.senders(head),
-        Outcome.FORWARDED if forwarded else outcome_of(story.reason),
-        story.reason,
-        findings,
-        judgement.secret if judgement else "",
-        Cause.UNKNOWN,
-        story.status,
-        story.size,
-        "",
-        not forwarded and STATUS[story.reason] >= 300 and story.status < 300,
-        (permit is not None and permit.reserved.in_doubt) or (judgement is not None and judgement.in_doubt),
-        total,
-        total - story.upstream - story.waited,
-        story.upstream,
-    )
-
-
-def _forwarded(line: Intake, story: _Story, permit: Permit) -> Exchange:
-    """The usual end. In one step, without the call that a NamedTuple makes of it."""
-    gate, judgement = story.route, story.judgement
-    assert gate is not None and judgement is not None  # noqa: S101 - a permit comes of them
-    head = permit.request.head
-    total = time.monotonic() - story.started
-    return tuple.__new__(
-        Exchange,
-        (
-            story.arrived,
-            story.request_id.decode(),
-            gate.name,
-            line.wire.peer.text,
-            head.client.text,
-            bool(permit.reported) and gate.senders(head),
-            Outcome.FORWARDED,
-            Reason.NONE,
-            permit.reported,
-            judgement.secret,
-            Cause.UNKNOWN,
-            story.status,
-            story.size,
-            gate.event(permit.request),
-            False,
-            permit.reserved.in_doubt or judgement.in_doubt,
-            total,
-            total - story.upstream - story.waited,
-            story.upstream,
-        ),
-    )

@@ -36,6 +36,11 @@ _LEVEL_OF: Final = {
     Outcome.REFUSED: "warning",
     Outcome.FAILED: "error",
 }
+_LINE: Final = (
+    '{"time":"%s.%03dZ","level":"%s","event":"exchange","request_id":"%s","route":"%s","client":"%s","peer":"%s",'
+    '"outcome":"%s","reason":"%s","findings":[%s],"secret":"%s","cause":"%s","status":%d,"bytes":%d,"update_type":"%s",'
+    '"verification_ms":%.3f,"upstream_ms":%.3f}'
+)
 
 
 class Sink:
@@ -145,13 +150,13 @@ class ExchangeLog:
         if exchange.findings:
             findings = ",".join([f'"{rule}:{reason}:{mode}"' for rule, reason, mode in exchange.findings])
             cause = exchange.cause if exchange.cause is not Cause.UNKNOWN or "signature_mismatch" in findings else ""
-        return (
-            f'{{"time":"{stamp}.{int(exchange.arrived % 1 * 1000):03d}Z","level":"{level}","event":"exchange",'
-            f'"request_id":"{exchange.request_id}","route":"{exchange.route}","client":"{exchange.client}","peer":"{exchange.peer}",'
-            f'"outcome":"{exchange.outcome}","reason":"{exchange.reason}","findings":[{findings}],"secret":"{exchange.secret}",'
-            f'"cause":"{cause}","status":{exchange.status},"bytes":{exchange.size},"update_type":"{exchange.update_type}",'
-            f'"verification_ms":{exchange.verification * 1000:.3f},"upstream_ms":{exchange.upstream * 1000:.3f}}}'
-        ).encode()
+        arrived = exchange.arrived
+        line = _LINE % (
+            stamp, int(arrived % 1 * 1000), level, exchange.request_id, exchange.route, exchange.client, exchange.peer,
+            exchange.outcome, exchange.reason, findings, exchange.secret, cause, exchange.status, exchange.size,
+            exchange.update_type, exchange.verification * 1000, exchange.upstream * 1000,
+        )  # fmt: skip
+        return line.encode()
 
     def _other(self, second: int) -> str:
         """The stamp of another second. A later one begins; what took long comes from an earlier one, which is over."""
