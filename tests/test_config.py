@@ -26,6 +26,7 @@ SECRETS = (
     "HOME_MADE_SECRET",
 )
 ENVIRON = {name: "a-secret-of-thirty-two-bytes-0123" for name in SECRETS} | {
+    "REDIS_PASSWORD": "a-password-of-a-redis",
     "CLERK_SIGNING_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 }
 
@@ -40,7 +41,7 @@ def test_each_is_sound(file: Path) -> None:
 
 def test_names() -> None:
     """The policies that the documentation names are there."""
-    assert {"quickstart", "telegram", "many-senders", "report-only"} <= {file.stem for file in FOLDER.glob("*.yaml")}
+    assert {"quickstart", "telegram", "many-senders", "replicas", "report-only"} <= {file.stem for file in FOLDER.glob("*.yaml")}
 
 
 def test_report_only_refuses_nothing() -> None:

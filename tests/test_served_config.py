@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.cli.inprocess import hookgate
 from tests.cli.senders import body_for
 from tests.conftest import Gates
 from tests.gates import TOKEN_FIELD, Gate, RecordingBot, post, status
+from tests.redises import server
 from tests.test_config import ENVIRON
 
 FOLDER = Path(__file__).parents[1] / "config"
@@ -21,9 +23,9 @@ TELEGRAM_ADDRESS = "149.154.167.220"
 TOKEN = ENVIRON["TELEGRAM_SECRET"]
 
 
-def served(gate: Gates, file: Path, bot: RecordingBot) -> tuple[Gate, str]:
-    """A gate with this policy and the path of its route."""
-    text = file.read_text()
+def served(gate: Gates, file: Path, bot: RecordingBot, store: str = "") -> tuple[Gate, str]:
+    """A gate with this policy and the path of its route; ``store`` is where its Redis is, if it has one."""
+    text = file.read_text().replace("127.0.0.1:6379", store)
     path = re.search(r"path: (/telegram/\S+)", text)
     assert path is not None
     text = re.sub(r"127\.0\.0\.1:808[123]", f"127.0.0.1:{bot.port}", text.replace("127.0.0.1:8080", "127.0.0.1:0"))
@@ -41,10 +43,20 @@ def update(number: int) -> bytes:
     )
 
 
+@pytest.fixture
+def store(file: Path) -> Iterator[str]:
+    """The store of the policy: what it says, or a Redis with the password that its environment has."""
+    if file.stem != "replicas":
+        yield ""
+        return
+    with server(f"requirepass {ENVIRON['REDIS_PASSWORD']}") as made:
+        yield f"127.0.0.1:{made.port}"
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_served(gate: Gates, bot: RecordingBot, file: Path) -> None:
+def test_served(gate: Gates, bot: RecordingBot, file: Path, store: str) -> None:
     """A genuine update passes, once; a forged one is refused, or under report forwarded with its finding named."""
-    running, path = served(gate, file, bot)
+    running, path = served(gate, file, bot, store)
     seen = {"X-Forwarded-For": TELEGRAM_ADDRESS}
     assert status(running.send(post(path, update(1), {TOKEN_FIELD: TOKEN, **seen}))) == 200
     assert len(bot.requests) == 1
