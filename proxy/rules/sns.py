@@ -6,6 +6,7 @@ as text before anything is fetched. A topic that is not pinned may be anybody's.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -17,7 +18,6 @@ from proxy.policy.foreign_signatures import SnsSignature
 from proxy.policy.secrets import Secret
 from proxy.rules.base import answer_of
 from proxy.rules.certificates import read_chain, signed_by
-from proxy.rules.keys import ambiguity
 from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
 
 _HOST: Final = re.compile(r"sns\.[a-z0-9-]{3,}\.amazonaws\.com(\.cn)?")
@@ -31,7 +31,6 @@ _SIGNED: Final = {
 """What is signed of each type, in this order; what is not there is left out."""
 _HASHES: Final = {"1": "sha1", "2": "sha256"}
 _READ: Final = frozenset({*_NOTIFICATION, *_CONFIRMATION, "SignatureVersion", "Signature", "SigningCertURL"})
-_TWICE: Final = tuple(ambiguity((name,)) for name in sorted(_READ))
 
 
 class _Message(NamedTuple):
@@ -97,8 +96,7 @@ class Sns:
             return self._malformed
         if not document.get("Signature"):
             return self._absent
-        # SECURITY: of a key that stands twice the bot may read the other one.
-        if any(twice(request.body) for twice in _TWICE):
+        if not _once(request.body):
             return self._malformed
         fields: Mapping[str, Any] = {name: document[name] for name in _READ if document.get(name) is not None}
         names = _SIGNED.get(str(fields.get("Type")))
@@ -118,3 +116,12 @@ class Sns:
         except (binascii.Error, UnicodeEncodeError):
             return self._malformed
         return _Message(signed, signature, _HASHES[version], fields.get("SigningCertURL", ""))
+
+
+def _once(body: bytes) -> bool:
+    """Whether no key of the object stands twice. SECURITY: of one that does, the bot may read the other value."""
+    try:
+        pairs: list[tuple[str, object]] = json.loads(body, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return False
+    return len(pairs) == len({name for name, _ in pairs})

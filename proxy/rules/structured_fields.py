@@ -47,10 +47,12 @@ Member = Item | InnerList
 _MOST_BYTES: Final = 16 * 1024
 _KEY: Final = re.compile(rb"[a-z*][a-z0-9_.*-]*")
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,15}(?![0-9.])")
-_STRING: Final = re.compile(rb'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-_BYTES: Final = re.compile(rb":([A-Za-z0-9+/]*={0,2}):")
+_STRING: Final = re.compile(rb'"(?:[ !#-\[\]-~]|\\["\\])*"')
+_ESCAPE: Final = re.compile(rb"\\(.)")
+_SPECIAL: Final = re.compile(r'["\\]')
+_BYTES: Final = re.compile(rb":[A-Za-z0-9+/]*={0,2}:")
 _TOKEN: Final = re.compile(rb"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
-_BOOLEAN: Final = re.compile(rb"\?([01])")
+_BOOLEAN: Final = re.compile(rb"\?[01]")
 _COMMA: Final = re.compile(rb"[ \t]*,[ \t]*")
 _SPACES: Final = re.compile(rb" +")
 
@@ -132,14 +134,16 @@ class _Reader:
         return tuple(found.items())
 
     def _bare(self) -> BareItem:
-        if found := self.take(_STRING):
-            return re.sub(rb"\\(.)", rb"\1", found[1]).decode()
-        if found := self.take(_INTEGER):
-            return int(found[0])
-        if found := self.take(_BYTES):
-            return _unpadded(found[1])
-        if found := self.take(_BOOLEAN):
-            return found[1] == b"1"
+        begin = self._text[self._at : self._at + 1]
+        if begin == b'"':
+            written = self.need(_STRING)[1:-1]
+            return (_ESCAPE.sub(rb"\1", written) if b"\\" in written else written).decode()
+        if begin == b":":
+            return _unpadded(self.need(_BYTES)[1:-1])
+        if begin == b"?":
+            return self.need(_BOOLEAN) == b"?1"
+        if begin == b"-" or begin.isdigit():
+            return int(self.need(_INTEGER))
         return Token(self.need(_TOKEN).decode())
 
 
@@ -173,4 +177,4 @@ def _bare(value: BareItem) -> bytes:
         case Token():
             return value.encode()
         case _:
-            return b'"' + re.sub(rb'(["\\])', rb"\\\1", value.encode()) + b'"'
+            return b'"' + (_SPECIAL.sub(r"\\\g<0>", value) if _SPECIAL.search(value) else value).encode() + b'"'
