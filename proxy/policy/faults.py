@@ -4,7 +4,7 @@ A ``Complaint`` names a place in the tree; ``Places`` knows where in the file th
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -95,7 +95,7 @@ def complaints(error: ValidationError, tree: object) -> Iterator[Complaint]:
     for detail in error.errors(include_url=False, include_input=False):
         path, value = _locate(detail["loc"], tree)
         kind = detail["type"]
-        if kind == "too_short" and value:
+        if kind == "too_short" and isinstance(value, Sized) and detail["ctx"]["actual_length"] != len(value):
             continue  # the entries are there, but wrong, and each was told by itself
         if kind == "union_tag_invalid":
             path = (*path, "scheme")

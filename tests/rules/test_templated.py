@@ -1,0 +1,144 @@
+"""Signatures over templates: plain hashes with several values, secrets among the signed bytes, headers under two names."""
+
+import base64
+import hashlib
+import hmac
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.messages import Field
+from proxy.rules.schemes import decoded, encoded
+from proxy.verdict import Reason
+from tests.pipeline.judging import SECRET, compiled, request, secrets
+
+OK, MISSING, MALFORMED, MISMATCH = (
+    Reason.NONE,
+    Reason.SIGNATURE_MISSING,
+    Reason.SIGNATURE_MALFORMED,
+    Reason.SIGNATURE_MISMATCH,
+)
+SIGNED: dict[str, Any] = {"header": "X-Signature"}
+
+
+def signature(value: bytes | str) -> list[Field]:
+    """The header."""
+    return [(b"X-Signature", value.encode() if isinstance(value, str) else value)]
+
+
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256", "sha384", "sha512"])
+async def test_hash(algorithm: str, tmp_path: Path) -> None:
+    """A plain hash over secret and body passes with either secret, and with no other."""
+    rules = {"signature": {**SIGNED, "scheme": "hash", "algorithm": algorithm, "template": "{secret}{body}"}}
+    gate = await compiled(tmp_path, {"secrets": secrets(SECRET, SECRET[::-1]), "rules": rules})
+    for secret, reason in ((SECRET, OK), (SECRET[::-1], OK), (SECRET[1:], MISMATCH)):
+        digest = hashlib.new(algorithm, secret.encode() + b"body").hexdigest()
+        judged = await gate.judge(request(b"body", signature(digest)))
+        assert judged.reason is reason
+    assert (await gate.judge(request(b"body"))).reason is MISSING
+    assert (await gate.judge(request(b"body", signature("00")))).reason is MALFORMED
+
+
+async def test_hash_of_several_values(tmp_path: Path) -> None:
+    """Each named value stands where the template has it; those of two secrets are not mixed."""
+    template = "{secret:app_id}{body}{json:/timestamp}{secret:key}"
+    rules = {"signature": {**SIGNED, "scheme": "hash", "template": template, "values": ["app_id", "key"], "open": ["app_id"]}}
+    pair = [
+        {"id": str(number), "values": {"app_id": {"value": app}, "key": {"value": key}}}
+        for number, (app, key) in enumerate([("1", SECRET), ("2", SECRET[::-1])])
+    ]
+    gate = await compiled(tmp_path, {"secrets": pair, "rules": rules})
+    body = b'{"timestamp":17}'
+
+    async def judged(app: str, key: str, sent: bytes = body) -> tuple[Reason, str | None]:
+        digest = hashlib.sha256(app.encode() + sent + b"17" + key.encode()).hexdigest()
+        found = await gate.judge(request(sent, signature(digest)))
+        return found.reason, found.judgement.secret
+
+    assert await judged("1", SECRET) == (OK, "0")
+    assert await judged("2", SECRET[::-1]) == (OK, "1")
+    assert (await judged("1", SECRET[::-1]))[0] is MISMATCH
+    assert (await judged("1", SECRET, b"{}"))[0] is MALFORMED, "a part of the template is absent"
+
+
+async def test_a_secret_in_an_hmac(tmp_path: Path) -> None:
+    """With {secret} among the signed bytes each secret is the key of its own message."""
+    rules = {"signature": {**SIGNED, "scheme": "hmac", "template": "{header:X-Time}\n{secret}", "encoding": "base64"}}
+    gate = await compiled(tmp_path, {"secrets": secrets(SECRET, SECRET[::-1]), "rules": rules})
+    for key, inner, reason in ((SECRET, SECRET, OK), (SECRET[::-1], SECRET[::-1], OK), (SECRET, SECRET[::-1], MISMATCH)):
+        digest = base64.b64encode(hmac.digest(key.encode(), b"7\n" + inner.encode(), "sha256"))
+        judged = await gate.judge(request(b"any body", [*signature(digest), (b"X-Time", b"7")]))
+        assert judged.reason is reason
+
+
+LISTED: dict[str, Any] = {
+    "scheme": "hmac",
+    "header": "webhook-signature|svix-signature",
+    "id": "header:webhook-id|svix-id",
+    "template": "{id}.{body}",
+    "list": {"separator": " ", "pair": ",", "key": "v1"},
+    "encoding": "base64",
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("webhook-id", "webhook-signature"), OK),
+        (("svix-id", "svix-signature"), OK),
+        (("webhook-id", "svix-signature"), OK),
+        (("webhook-id", "svix-id", "webhook-signature"), MALFORMED),
+        (("webhook-id", "webhook-signature", "svix-signature"), MISSING),
+        (("webhook-id", "webhook-id", "webhook-signature"), MALFORMED),
+        (("webhook-id",), MISSING),
+    ],
+)
+async def test_either_name(names: tuple[str, ...], reason: Reason, tmp_path: Path) -> None:
+    """Signature and id may stand under either of two names, and under one of them only."""
+    gate = await compiled(tmp_path, {"secrets": secrets(SECRET), "rules": {"signature": LISTED}})
+    digest = b"v1," + base64.b64encode(hmac.digest(SECRET.encode(), b"7.{}", "sha256"))
+    fields = [(name.encode(), digest if name.endswith("signature") else b"7") for name in names]
+    assert (await gate.judge(request(b"{}", fields))).reason is reason
+
+
+@pytest.mark.parametrize("source", ["json:/signature", "form:signature", "query:signature"])
+async def test_signature_elsewhere(source: str, tmp_path: Path) -> None:
+    """A signature may stand in the body or the query, over fields beside it."""
+    rules = {"signature": {"scheme": "hmac", "source": source, "template": "{header:X-Time}"}}
+    gate = await compiled(tmp_path, {"query": "pass", "secrets": secrets(SECRET), "rules": rules})
+    for time, reason in ((b"7", OK), (b"8", MISMATCH)):
+        digest = hmac.digest(SECRET.encode(), b"7", "sha256").hex()
+        body = {"json": json.dumps({"signature": digest}), "form": f"signature={digest}", "query": "{}"}[source.partition(":")[0]]
+        target = f"/hook?signature={digest}" if source.startswith("query") else "/hook"
+        judged = await gate.judge(request(body.encode(), [(b"X-Time", time)], target=target.encode()))
+        assert judged.reason is reason
+    assert (await gate.judge(request(b"{}", [(b"X-Time", b"7")]))).reason is MISSING
+
+
+@pytest.mark.parametrize("encoding", ["hex", "hex-any-case", "base64", "base64url"])
+@pytest.mark.parametrize("length", [20, 32, 64, 70, 71])
+def test_one_written_form(encoding: str, length: int) -> None:
+    """What is written is read back, and no other text is read as the same bytes, but for case and padding where they are free."""
+    for fill in (b"\0", b"\xff", b"\x5a"):
+        raw = fill * length
+        text = encoded(raw, encoding)
+        assert decoded(text, encoding) == raw
+        for index in range(len(text)):
+            for flip in (1, 2, 4, 8, 0x20):
+                other = text[:index] + bytes([text[index] ^ flip]) + text[index + 1 :]
+                found = decoded(other, encoding)
+                assert found != raw or (encoding == "hex-any-case" and other.lower() == text), other
+        assert decoded(text + b"\n", encoding) is None
+        assert decoded(b" " + text, encoding) is None
+    assert decoded(b"", encoding) is None
+
+
+def test_free_padding() -> None:
+    """base64url may be padded or bare, and its last character still has no bits to spare."""
+    assert decoded(b"-_8", "base64url") == decoded(b"-_8=", "base64url") == b"\xfb\xff"
+    assert decoded(b"-_9", "base64url") is None
+    assert decoded(b"+/8=", "base64") == b"\xfb\xff"
+    assert decoded(b"+/8", "base64") is None
+    assert decoded(b"+/9=", "base64") is None
