@@ -79,7 +79,7 @@ class Engine:
         self._store: Store = open_store(
             loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
         )
-        self._ring = Ring()
+        self._ring = Ring(told=metrics.keys_fetched)
         self._telling = Telling(loaded, sink, metrics)
         self._revoked: Revoked = {}
         self._certificate_expiry: float | None = None

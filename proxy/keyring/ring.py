@@ -1,7 +1,6 @@
 """All keys that stand elsewhere: one cache an address, shared by routes and kept over reloads."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Generic
 
@@ -10,9 +9,6 @@ from proxy.keyring.base import Kept, Read
 from proxy.keyring.fetching import Fetcher
 from proxy.keyring.source import Cached, Fetch
 
-RESULTS: Final = ("fetched", "unchanged", "failed")
-"""How a fetch can end."""
-
 _MOST_NAMED: Final = 32
 _NEW_PER_MINUTE: Final = 10
 
@@ -20,14 +16,19 @@ _NEW_PER_MINUTE: Final = 10
 class Ring:
     """The keyring of a running gate."""
 
-    def __init__(self, fetch: Fetch | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch: Fetch | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        told: Callable[[str], None] = lambda result: None,
+    ) -> None:
+        """``told`` hears how each fetch ended: ``fetched``, ``unchanged`` or ``failed``."""
         self._fetcher = Fetcher() if fetch is None else None
         self._fetch: Fetch = fetch or self._fetcher  # type: ignore[assignment]  # one of the two is there
         self._clock = clock
         self._sources: dict[tuple[object, ...], Cached[Any]] = {}
         self._shelves: dict[tuple[object, ...], Named[Any]] = {}
-        self.results: Counter[str] = Counter()
-        """How many fetches ended how."""
+        self._told = told
 
     def source(self, url: str, allowed: Allowed, read: Read[Kept], through: Callable[[bytes], str] | None = None) -> Cached[Kept]:
         """The keys at an address, or at the one that ``through`` reads out of what stands there."""
@@ -44,10 +45,7 @@ class Ring:
         return self._shelves[key]
 
     def _cached(self, url: str, allowed: Allowed, read: Read[Kept], through: Callable[[bytes], str] | None) -> Cached[Kept]:
-        return Cached(url, allowed, read, through=through, fetch=self._fetch, clock=self._clock, told=self._count)
-
-    def _count(self, result: str) -> None:
-        self.results[result] += 1
+        return Cached(url, allowed, read, through=through, fetch=self._fetch, clock=self._clock, told=self._told)
 
     def prefetch(self) -> None:
         """Set off what the policy's own addresses lack, in the background: the first request should not wait for it."""

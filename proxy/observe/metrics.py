@@ -20,6 +20,8 @@ from proxy.verdict import RULE_REASONS, UNROUTED, Cause, Mode, Outcome, Reason, 
 STANCES: Final = ("enforce", "report", "off", "share")
 STORE_OPERATIONS: Final = ("claim", "confirm", "release", "emptied")
 """The last one is no operation of ours: a store that is shared was found without what it had held."""
+KEY_FETCHES: Final = ("fetched", "unchanged", "failed")
+"""How a fetch of keys that stand elsewhere can end."""
 
 
 class SecretFacts(NamedTuple):
@@ -69,6 +71,7 @@ class Metrics(Collector):
         self._routes: dict[str, RouteFacts] = {}
         self._series: dict[str, Series] = {"-": Series(UNROUTED)}
         self.store_errors = dict.fromkeys(STORE_OPERATIONS, 0)
+        self.key_fetches = dict.fromkeys(KEY_FETCHES, 0)
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -108,6 +111,10 @@ class Metrics(Collector):
         """Count a store operation that failed."""
         self.store_errors[operation] += 1
 
+    def keys_fetched(self, result: str) -> None:
+        """Count a fetch of keys that stand elsewhere."""
+        self.key_fetches[result] += 1
+
     def matched(self) -> dict[tuple[str, str], list[float]]:
         """How often each secret of the policy matched, and when last (unix seconds, 0 for never), by route and id."""
         self._fold()
@@ -128,6 +135,10 @@ class Metrics(Collector):
         for operation, count in self.store_errors.items():
             errors.add_metric([operation], count)
         yield errors
+        fetches = CounterMetricFamily("hookgate_key_fetches", "Fetches of keys that stand elsewhere.", labels=["result"])
+        for result, count in self.key_fetches.items():
+            fetches.add_metric([result], count)
+        yield fetches
 
     def _fold(self) -> None:
         for series in list(self._series.values()):

@@ -116,6 +116,7 @@ def test_the_source_is_down(gate: Gates, bot: RecordingBot, source: KeySource) -
     assert b"Retry-After:" in answer
     assert running.metric("hookgate_requests_total", outcome="failed", reason="keys_unreachable") == 1
     assert running.metric("hookgate_signature_mismatch_total") == 0
+    assert running.metric("hookgate_key_fetches_total", result="failed") >= 1
     source.pages.update(good)
     until(lambda: status(running.send(activity(2, FIRST, "k1"))) == 200 or None, "the keys to be asked for again")
     source.pages.clear()

@@ -65,6 +65,7 @@ CONTRACT = {
     "hookgate_secret_created_timestamp_seconds": {"route", "secret"},
     "hookgate_certificate_expiry_timestamp_seconds": set(),
     "hookgate_store_errors_total": {"operation"},
+    "hookgate_key_fetches_total": {"result"},
     "hookgate_ambiguous_total": {"route"},
     "hookgate_quarantined_total": {"route"},
     "hookgate_store_entries": set(),
