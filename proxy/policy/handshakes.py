@@ -49,7 +49,7 @@ class Echo(Settings):
 class HandshakeAnswer(Settings):
     """What the gate answers in the bot's place."""
 
-    status: Annotated[int, Field(ge=200, le=299)] = 200
+    status: Annotated[int, Field(ge=200, le=299, description="of the answer")] = 200
     # SECURITY: no type in which a browser would run a caller's text.
     type: Annotated[
         Literal["", "text/plain; charset=utf-8", "application/json"], Field(description="Content-Type; empty for none")
@@ -79,7 +79,7 @@ class Handshake(Settings):
     """One kind of check of the address."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$", description="what logs call it")]
-    method: Literal["GET", "POST", "OPTIONS"] = "POST"
+    method: Annotated[Literal["GET", "POST", "OPTIONS"], Field(description="the request's")] = "POST"
     when: Annotated[
         tuple[ConditionValue, ...],
         Field(
@@ -109,7 +109,7 @@ class Handshake(Settings):
         Literal["waived", "judged"],
         Field(description="judged: an unsigned one that the bot answers still needs the route's signature"),
     ] = "waived"
-    echo: Echo | None = None
+    echo: Annotated[Echo | None, Field(description="the text of the request that the answer is made of")] = None
     answer: Annotated[HandshakeAnswer | None, Field(description="absent: only the bot can answer")] = None
 
     @model_validator(mode="after")

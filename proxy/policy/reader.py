@@ -30,8 +30,8 @@ from proxy.policy.secret_checks import read_admin_token, read_audit_key, read_se
 from proxy.policy.secrets import Secret
 from proxy.policy.standins import Dropped, empty_places, without, without_empty
 from proxy.policy.store_checks import read_redis
-from proxy.redis_url import RedisAccess
 from proxy.policy.upstream_secrets import read_upstream_secrets
+from proxy.redis_url import RedisAccess
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,8 @@ class _Reading:
             self._secrets[route.name], found = read_secrets(route, at, folder, environ, inline=inline)
             self.complaints += found
             self.complaints += secret_set_complaints(route, at, now, whole=complete)
-            self._secrets[token_owner(route.name)], found = read_handshake_token(route, at, folder, environ, inline=inline)
+            token, found = read_handshake_token(route, at, folder, environ, inline=inline)
+            self._secrets |= {token_owner(route.name): token} if token else {}
             self.complaints += found
             schemas, found = read_schemas(resolved, at)
             self._schemas |= schemas

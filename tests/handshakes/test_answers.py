@@ -1,12 +1,13 @@
 """Every sender's check of the address, on a socket, through a running gate: answered by it, or let through to the bot."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.gates import Gate, RecordingBot, body, recording_bot, serving, status, until
+from tests.gates import PATIENCE, Gate, RecordingBot, body, recording_bot, serving, status, until
 from tests.handshakes.senders import Check, checks, policy, route
 
 NAMES = sorted(checks())
@@ -58,6 +59,36 @@ def test_answered(name: str, stage: Stage) -> None:
         if check.answer is not None:
             assert body(answer) == check.answer
     assert len(stage.bot.requests) == before
+
+
+def test_fields(stage: Stage) -> None:
+    """What repeats a text says that it must not be sniffed; CloudEvents' permission names the origin, a rate and the method."""
+    answer = fields(stage.ask(checks()["dropbox: challenge"], "answer"))
+    assert answer["x-content-type-options"] == "nosniff" and answer["content-length"] == "6" and answer["x-request-id"]
+    answer = fields(stage.ask(checks()["cloudevents-webhook: permission"], "answer"))
+    assert answer["webhook-allowed-origin"] == "eventemitter.example.com"
+    assert (answer["webhook-allowed-rate"], answer["allow"]) == ("*", "POST")
+
+
+def test_a_ping_has_no_length(stage: Stage) -> None:
+    """A 204 has neither body nor length, and the connection goes on after it."""
+    raw = checks()["discord-webhook-events: ping"].raw("/discord-webhook-events-answer").replace(b"Connection: close\r\n", b"")
+    with socket.create_connection(("127.0.0.1", stage.gate.port), timeout=PATIENCE) as line:
+        for _ in range(2):
+            line.sendall(raw)
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                answer += line.recv(65536)
+            assert status(answer) == 204 and "content-length" not in fields(answer)
+            assert answer.endswith(b"\r\n\r\n")
+
+
+def test_the_bound_is_a_series_from_the_start(stage: Stage) -> None:
+    """That unsigned checks are bounded shows before the first is told to wait."""
+    assert (
+        'hookgate_findings_total{mode="enforce",reason="rate_limited",route="dropbox-answer",rule="rate"} 0.0'
+        in stage.gate.get("/metrics")
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from proxy.policy.presets import PRESETS, preset
 from proxy.policy.reader import read_policy
 from tests.conftest import Gates
 from tests.gates import RecordingBot, status
-from tests.handshakes.senders import SECRET, VERIFY, checks, policy, route
+from tests.handshakes.senders import SECRET, SHARED, VERIFY, checks, policy, route
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"provider": "messenger", "handshake": "answer"}, "answering verification needs the token that was agreed with the sender"),
@@ -43,6 +43,16 @@ def test_faults(given: dict[str, Any], told: str, tmp_path: Path, capsys: pytest
     out = capsys.readouterr().out
     assert told in out and "routes[0]" in out
     assert SECRET not in out and "é-token" not in out
+
+
+def test_weak_values_in_a_mapping(tmp_path: Path) -> None:
+    """A secret that is the mapping of its values may be weak, and may end, like one of a list."""
+    file = tmp_path / "policy.yaml"
+    values = {name: {"value": value} for name, value in {**SHARED, "token": "QDG6eK"}.items()}
+    secrets = {**values, "allow_weak": True, "not_after": "2999-01-01T00:00:00Z"}
+    file.write_text(policy(1, [{"name": "a", "path": "/a", "provider": "wecom", "secrets": secrets}]))
+    (secret,) = read_policy(file, {}).secrets["a"]
+    assert secret.reveal("token") == b"QDG6eK" and secret.not_after is not None
 
 
 def test_inline_tokens_need_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

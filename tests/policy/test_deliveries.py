@@ -57,7 +57,7 @@ HEADERS = {
     ("name", "first", "second", "again"),
     [
         ("notion", b'{"id":"e","attempt_number":1}', b'{"id":"e","attempt_number":2}', DUPLICATE),
-        ("notion", b'{"verification_token":"secret_a"}', b'{"id":"e"}', OK),
+        ("notion", b'{"type":"no.id"}', b'{"id":"e"}', OK),
         ("intercom", b'{"id":"n","delivery_attempts":1}', b'{"id":"n","delivery_attempts":2}', DUPLICATE),
         ("intercom", b'{"id":null,"topic":"ping"}', b'{"id":null,"topic":"ping","created_at":1}', OK),
         ("viber", b'{"event":"delivered","message_token":7}', b'{"event":"seen","message_token":7}', OK),
