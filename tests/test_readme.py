@@ -152,6 +152,8 @@ def test_policies_load(block: str, tmp_path: Path, certificate: tuple[bytes, byt
     (tmp_path / "secrets/telegram").write_text(TOKEN)
     (tmp_path / "secrets/telegram-2027-01").write_text(TOKEN[::-1])
     (tmp_path / "secrets/app-secret").write_text(TOKEN)
+    (tmp_path / "secrets/known-to-the-bot").write_text(TOKEN)
+    (tmp_path / "secrets/audit-key").write_text(TOKEN)
     (tmp_path / "secrets/verify-token").write_text("agreed-with-meta")
     (tmp_path / "schemas/crm.json").write_text('{"type": "object"}')
     (tmp_path / "tls/tls.crt").write_bytes(certificate[0])
