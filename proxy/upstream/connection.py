@@ -36,7 +36,7 @@ class _NoFlow(BaseProtocol):
 
 class Connection(asyncio.Protocol):
     """``done`` is called after each reply, with whether the connection can serve another; ``broken`` when there will be no other,
-    with whether a request was left without a byte of an answer. It is the ``Rest`` of a long reply.
+    with whether the bot's silence toward a request is to be counted. It is the ``Rest`` of a long reply.
     """
 
     __slots__ = (
@@ -60,6 +60,7 @@ class Connection(asyncio.Protocol):
         "_spare",
         "_waiter",
         "_with_body",
+        "born",
         "deadline",
         "idle_limit",
         "idle_since",
@@ -99,6 +100,7 @@ class Connection(asyncio.Protocol):
         """The rest of a long reply that ended before its sink had begun."""
         self._poll: select.poll | None = None
         self.deadline = 0.0
+        self.born = 0.0
         self.idle_since = 0.0
         self.idle_limit = 0.0
 
@@ -324,7 +326,10 @@ class Connection(asyncio.Protocol):
     def _fail(self, reason: Reason) -> None:
         waiter, sink = self._waiter, self._sink
         started = self._parser is not None
-        unanswered = started and not self.begun and reason is not Reason.UPSTREAM_PROTOCOL
+        # A kept connection that breaks tells nothing but that it was old: a bot that restarts breaks all of them at once.
+        kept = self.idle_since != self.born
+        silent = reason is Reason.UPSTREAM_TIMEOUT or (reason is Reason.UPSTREAM_UNREACHABLE and not kept)
+        unanswered = silent and started and not self.begun
         self._reset()
         self.transport.abort()
         if started:

@@ -188,7 +188,7 @@ class Pool:
             )
             verify_pins(connection.transport, self._settings.pins)
         connection.idle_limit = self._settings.idle
-        connection.idle_since = time.monotonic()
+        connection.born = connection.idle_since = time.monotonic()
         return connection
 
     def _done(self, connection: Connection, reusable: bool) -> None:

