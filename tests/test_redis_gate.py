@@ -119,7 +119,7 @@ def test_emptied(gate: Gates, bot: RecordingBot, harmed: Server) -> None:
     until(lambda: "it was emptied" in running.output(), "the line in the log")
 
 
-@pytest.mark.parametrize("way", ["stopped", "frozen"])
+@pytest.mark.parametrize("way", ["stopped", pytest.param("frozen", marks=pytest.mark.long)])
 def test_failover(gate: Gates, bot: RecordingBot, way: str) -> None:
     """A master that dies is answered with 503 in time; two seconds after the Sentinel names the new one, all is well again."""
     with ExitStack() as stack:

@@ -1,6 +1,8 @@
 """Who may use a Redis, and how: passwords, rights, TLS, and a server that is not there at the start."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -221,6 +223,14 @@ def test_shown_without_secrets() -> None:
     assert "CANARY" not in shown
     assert "user" not in shown
     assert str(url) == "redis+sentinel://a:26379,b:1/bots/5"
+
+
+def test_loaded_for_those_who_ask() -> None:
+    """A gate without a Redis loads nothing of one, and one with a single server nothing of redis-py."""
+    code = "import sys, proxy.engine; print({'redis', 'proxy.store.redis'} & set(sys.modules)); "
+    code += "import proxy.store.redis; print({'redis'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    assert done.stdout.split() == ["set()", "set()"]
 
 
 def test_redis_is_there() -> None:
