@@ -9,11 +9,12 @@ from pathlib import Path
 from socket import socket
 from typing import NamedTuple
 
-from proxy.edge.budget import Budget, known_of
+from proxy.edge.budget import Budgets
 from proxy.edge.framing import Bounds, HeadReader
 from proxy.edge.handler import Handler, Serving
 from proxy.edge.listener import Listener
 from proxy.edge.seats import Seats
+from proxy.edge.statuses import statuses_of
 from proxy.edge.tls import expiry, server_context
 from proxy.errors import StartError
 from proxy.keeper import Load
@@ -27,10 +28,10 @@ from proxy.pipeline.gate import Permit
 from proxy.pipeline.modes import Switch, stance_of
 from proxy.pipeline.telling import Telling
 from proxy.policy.endpoints import Endpoint
-from proxy.policy.model import Policy, Route, UpstreamSettings, WrongCredentials
+from proxy.policy.model import Policy, Route, UpstreamSettings
 from proxy.policy.reader import Loaded
 from proxy.revocations import Revoked, mark
-from proxy.rules.meter import Meter, Shared
+from proxy.rules.meter import Shared
 from proxy.store.base import Store
 from proxy.store.opening import open_store
 from proxy.upstream.again import SecondTry
@@ -73,8 +74,7 @@ class Engine:
         self._metrics = metrics
         self._seats = seats
         self._rates = rates
-        self._wrong: tuple[WrongCredentials, Meter] | None = None
-        self._spent: dict[str, float] = {}
+        self._budgets = Budgets(rates)
         self._pools: dict[_Far, Pool] = {}
         self._store: Store = open_store(
             loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
@@ -207,16 +207,8 @@ class Engine:
         limits = policy.limits
         bounds = Bounds(limits.header_bytes, limits.header_count, limits.uri_bytes, policy.trusted_proxies, routes.managed)
         heads = HeadReader(bounds)
-        answers = {route.name: _answers(route) for route in policy.routes}
-        return Serving(routes, heads, policy.trusted_proxies, forward, answers, self._budget(policy))
-
-    def _budget(self, policy: Policy) -> Budget:
-        """The same counts go on where a policy changes nothing about them."""
-        wanted = policy.limits.wrong_credentials
-        if self._wrong is None or self._wrong[0] != wanted:
-            rate = wanted.limit
-            self._wrong = wanted, Meter(rate.requests, rate.seconds, wanted.burst, self._rates, "wrong credentials")
-        return Budget(self._wrong[1], {route.name: known_of(route) for route in policy.routes}, self._spent)
+        answers = {route.name: statuses_of(route) for route in policy.routes}
+        return Serving(routes, heads, policy.trusted_proxies, forward, answers, self._budgets.of(policy))
 
     def _pool(self, settings: UpstreamSettings, answer_buffer: int) -> Pool:
         if settings.retry == "never":
@@ -294,12 +286,3 @@ def _upstream_of(route: Route, policy: Policy) -> UpstreamSettings:
     settings = route.upstream or policy.upstream
     assert settings is not None  # noqa: S101 - the reader refuses a route without one
     return settings
-
-
-def _answers(route: Route) -> dict[int, int]:
-    """The route's status table with classes such as ``3xx`` spelled out."""
-    table: dict[int, int] = {}
-    for written, status in route.answers.items():
-        codes = range(int(written[0]) * 100, int(written[0]) * 100 + 100) if written.endswith("xx") else (int(written),)
-        table.update(dict.fromkeys(codes, status))
-    return table

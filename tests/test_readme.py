@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.policy.model import Limits, Policy
+from proxy.policy.model import Limits, Policy, WrongCredentials
 from proxy.policy.presets import PRESETS, preset
 from proxy.policy.reader import read_policy
 from proxy.policy.values import format_duration, parse_size
@@ -250,6 +250,8 @@ def test_limits() -> None:
         default = Limits.model_fields[name].default
         if isinstance(default, float):
             assert written == format_duration(default), name
+        elif isinstance(default, WrongCredentials):
+            assert written == f"{default.limit}, {default.burst} at once", name
         else:
             assert (parse_size(written) if not written.isdigit() else int(written)) == default, name
 

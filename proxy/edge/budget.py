@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 from proxy.messages import Head
 from proxy.networks import NetworkSet, parse_network
 from proxy.pipeline.gate import Gate, Judgement, refusal_of
-from proxy.policy.model import Route
+from proxy.policy.model import Policy, Route, WrongCredentials
 from proxy.policy.paths import networks_of
-from proxy.rules.meter import Meter
+from proxy.rules.meter import Meter, Shared
 from proxy.verdict import Fail, Finding, Mode, Reason, Refusal, RuleName
 
 WRONG: Final = frozenset({
@@ -102,3 +102,20 @@ def known_of(route: Route) -> Known:
     plain = isinstance(header, str) and "|" not in header and getattr(signature, "when_missing", "refuse") == "refuse"
     waived = bool(route.handshakes) or signature is None or signature.mode is not Mode.ENFORCE
     return Known(listed, str(header).lower().encode() if plain and not waived else b"")
+
+
+class Budgets:
+    """Makes the budget of one policy after the other; the counts go on where a policy changes nothing about them."""
+
+    def __init__(self, shared: Shared | None) -> None:
+        self._shared = shared
+        self._counted: tuple[WrongCredentials, Meter] | None = None
+        self._spent: dict[str, float] = {}
+
+    def of(self, policy: Policy) -> Budget:
+        """The budget as this policy wants it."""
+        wanted = policy.limits.wrong_credentials
+        if self._counted is None or self._counted[0] != wanted:
+            rate = wanted.limit
+            self._counted = wanted, Meter(rate.requests, rate.seconds, wanted.burst, self._shared, "wrong credentials")
+        return Budget(self._counted[1], {route.name: known_of(route) for route in policy.routes}, self._spent)

@@ -221,14 +221,20 @@ class SqliteStore:
 
     def _sweep(self) -> None:
         """Have a few expired rows dropped, and what is owed written, with the next batch."""
-        if self._table is not None and self._attempts == 0:
-            with suppress(sqlite3.Error, OSError):  # the requests tell of a broken file
-                doomed = self._sweeper.look(self._table, self._ledger.lives, self._clock())
-                if self._sweeper.entries is not None:
-                    self._ledger.entries = self._sweeper.entries
-                if doomed:
-                    self._ledger.doomed = doomed
-                    self._submit((Verb.SWEEP, b"", b"", 0.0, self._nobody))
-        if self._owed:
-            self._submit((Verb.FLUSH, b"", b"", 0.0, self._nobody))
+        try:
+            if self._table is not None and self._attempts == 0:
+                with suppress(sqlite3.Error, OSError):  # the requests tell of a broken file
+                    self._look(self._table)
+            if self._owed:
+                self._submit((Verb.FLUSH, b"", b"", 0.0, self._nobody))
+        except Exception as fault:  # or this sweep would be the last
+            self._loop.call_exception_handler({"message": "the store's sweeper broke", "exception": fault})
         self._timer = self._loop.call_later(self._sweeper.pause, self._sweep)
+
+    def _look(self, table: Table) -> None:
+        doomed = self._sweeper.look(table, self._ledger.lives, self._clock())
+        if self._sweeper.entries is not None:
+            self._ledger.entries = self._sweeper.entries
+        if doomed:
+            self._ledger.doomed = doomed
+            self._submit((Verb.SWEEP, b"", b"", 0.0, self._nobody))

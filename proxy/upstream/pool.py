@@ -19,7 +19,8 @@ from proxy.policy.model import UpstreamSettings
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.connection import Connection
 from proxy.upstream.recurring import RecurringReplies
-from proxy.upstream.tls import upstream_context, verify_pins
+from proxy.upstream.dial import dial
+from proxy.upstream.tls import upstream_context
 from proxy.upstream.wire import request_bytes
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
@@ -167,29 +168,10 @@ class Pool:
             opened.set_result(connection)
 
     async def _open(self) -> Connection:
-        target = self._settings.url
-
         def make() -> Connection:
-            return Connection(self._loop, self._buffer, self._done, self._broken, self._replies)
+            return Connection(self._loop, self._buffer, self._done, self._broken)
 
-        if target.path:
-            _, connection = await self._loop.create_unix_connection(make, target.path)
-        elif self._tls is None:
-            _, connection = await self._loop.create_connection(make, target.host, target.port)
-        else:
-            _, connection = await self._loop.create_connection(
-                make,
-                target.host,
-                target.port,
-                ssl=self._tls,
-                server_hostname=target.host,
-                ssl_handshake_timeout=self._settings.connect_timeout,
-                ssl_shutdown_timeout=1.0,
-            )
-            verify_pins(connection.transport, self._settings.pins)
-        connection.idle_limit = self._settings.idle
-        connection.born = connection.idle_since = time.monotonic()
-        return connection
+        return await dial(self._loop, self._settings, self._tls, make)
 
     def _done(self, connection: Connection, reusable: bool) -> None:
         self._busy.discard(connection)
@@ -239,7 +221,15 @@ class Pool:
             self._loop.call_soon(turn.set_result, None)
 
     def _sweep(self) -> None:
-        now = time.monotonic()
+        try:
+            self._look(time.monotonic())
+        except Exception:  # or no deadline would be kept from here on
+            _log.exception("the bot's deadlines could not be kept")
+        self._sweeper = None
+        if not self._closing or self._busy or self._opening or self._queue:
+            self._keep_sweeping()
+
+    def _look(self, now: float) -> None:
         if self._late:
             self._late = {one: until for one, until in self._late.items() if one.deadline == until}
         for connection in [one for one in self._busy if one.deadline and one.deadline <= now]:
@@ -249,9 +239,6 @@ class Pool:
         for connection in [one for one in self._idle if one.stale(now)]:
             self._idle.remove(connection)
             connection.transport.abort()
-        self._sweeper = None
-        if not self._closing or self._busy or self._opening or self._queue:
-            self._keep_sweeping()
 
     def _give_up(self, now: float) -> None:
         """Who has waited for too long is told, and who does not wait for the answer any more makes room."""
