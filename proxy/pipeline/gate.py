@@ -13,7 +13,7 @@ from proxy.pipeline.modes import chosen
 from proxy.policy.values import Stance
 from proxy.rules.base import BodyRule, HeadRule
 from proxy.rules.replay import UNCHECKED, Replay, Reserved
-from proxy.verdict import PASS, STATUS, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
+from proxy.verdict import PASS, STATUS, Cause, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
 
 _log = logging.getLogger("hookgate.gate")
 
@@ -48,7 +48,7 @@ class Judgement:
         self.held: Refusal | None = None
         self.findings: list[Finding] = []
         self.secret = ""
-        self.suspect: Head | Request | None = None
+        self.suspect: Head | Request | Cause | None = None
         """What the signature rule found wrong, for whoever asks why."""
         self.in_doubt = False
 
@@ -207,7 +207,7 @@ class Gate:
         assert isinstance(verdict, Fail)  # noqa: S101 - the type's other half
         judgement.findings.append(Finding(rule, verdict.reason, mode))
         if rule is RuleName.SIGNATURE:
-            judgement.suspect = subject
+            judgement.suspect = subject if verdict.cause is Cause.UNKNOWN else verdict.cause
         return refusal_of(verdict) if mode is Mode.ENFORCE else None
 
     def _drawn(self, request: Request, judgement: Judgement) -> Refusal | None:

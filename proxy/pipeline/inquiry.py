@@ -216,6 +216,8 @@ def at_once(causes: Mapping[str, Causes], observe: Callable[[Exchange], None]) -
 def _steps(causes: Mapping[str, Causes], judgement: Judgement, exchange: Exchange) -> Iterator[Cause | None] | None:
     """The search for an exchange; ``None`` where there is nothing to search."""
     suspect, route = judgement.suspect, causes.get(exchange.route)
+    if isinstance(suspect, Cause):  # the rule itself has told it
+        return iter([suspect])
     if suspect is None or route is None or (isinstance(suspect, Request) and len(suspect.body) > BODY_BYTES):
         return None
     reason = next((found.reason for found in exchange.findings if found.reason in _SIGNATURE), None)

@@ -121,6 +121,7 @@ def test_signed_and_explained(name: str, tmp_path: Path) -> None:
     assert changed.code == (1 if covered else 0)
     late = hookgate("explain", file, "-", "--at", str(int(NOW) + 1000), "--format", "json", stdin=made.out)
     assert late.code == (0 if name == "paypal" else 1)
+    assert late.tree["cause"] == "stale_timestamp"
 
 
 @pytest.mark.parametrize("name", [name for name, (_, key) in ROUTES.items() if key is not None])
