@@ -11,9 +11,12 @@ from proxy.policy.values import Selector, SelectorKind
 
 
 class TwilioSignature(Placed):
-    """HMAC-SHA1 over the registered URL and the form's sorted fields, or over a URL that holds the body's SHA-256."""
+    """An HMAC over the registered URL and the form's sorted fields, or over a URL that holds the body's SHA-256."""
 
     scheme: Annotated[Literal["twilio"], Field(description="Twilio: the URL and the sorted fields of the form")]
+    algorithm: Annotated[Literal["sha1", "sha256"], Field(description="sha256: signed with a SharedKey, not the auth token")] = (
+        "sha1"
+    )
 
     @property
     def covers_body(self) -> bool:

@@ -256,7 +256,7 @@ def _sign(draft: Draft, signature: Signature, made: Made) -> None:
             if draft.body and not is_form(draft.request()):
                 path, _, query = draft.target.partition(b"?")
                 draft.target = path + b"?" + with_body_hash(query, draft.body)
-            made_of = signed_request(draft.secret.reveal(), draft.route.public_url or "", draft.request())
+            made_of = signed_request(draft.secret.reveal(), draft.route.public_url or "", draft.request(), signature.algorithm)
             draft.put(signature.stand, made_of)
         case AdyenPaymentsSignature():
             draft.body = _with_items_signed(draft)

@@ -30,6 +30,8 @@ class Twilio:
         answer = answer_of(settings)
         self._header = (settings.header or "").lower().encode()
         self._secrets = tuple((secret, Pass(secret.id)) for secret in secrets)
+        # SECURITY: the key's own, never what a request says: X-Twilio-Webhooks-Signature-Settings is not signed.
+        self._algorithm = settings.algorithm
         self._urls = tuple(map(signed_url, _spellings(public_url)))
         self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
         self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
@@ -51,16 +53,16 @@ class Twilio:
         verdict: Verdict = self._mismatch
         for secret, matched in self._secrets:
             # SECURITY: no early exit, neither among the secrets nor among the spellings.
-            right = [same(hmac_digest(secret.reveal(), message, "sha1"), signature) for message in messages]
+            right = [same(hmac_digest(secret.reveal(), message, self._algorithm), signature) for message in messages]
             if any(right) and secret.active(head.arrived):
                 verdict = matched
         return verdict
 
 
-def signed_request(secret: bytes, public_url: str, request: Request) -> bytes:
+def signed_request(secret: bytes, public_url: str, request: Request, algorithm: str = "sha1") -> bytes:
     """The signature of a request as Twilio makes it, written for the header."""
     message = (signed_url(public_url)(request) or b"") + (_fields(request) or b"")
-    return base64.b64encode(hmac_digest(secret, message, "sha1"))
+    return base64.b64encode(hmac_digest(secret, message, algorithm))
 
 
 def with_body_hash(query: bytes, body: bytes) -> bytes:

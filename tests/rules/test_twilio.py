@@ -178,6 +178,21 @@ async def test_signatures(tmp_path: Path) -> None:
     assert (found.reason, found.judgement.secret) == (OK, "s1")
 
 
+async def test_sha256(tmp_path: Path) -> None:
+    """SHA-256 (a SharedKey) counts where the policy says so, and SHA-1 no more; a header that asks for it changes nothing."""
+    asks = (b"X-Twilio-Webhooks-Signature-Settings", b"key=webhooks_sharedkey_1,algorithm=HMAC_SHA256")
+    new = (b"X-Twilio-Signature", base64.b64encode(hmac.digest(SECRET.encode(), URL.encode() + b"A1", "sha256")))
+    old = signature(URL, b"A1")
+    for rules, signed, reason in (
+        ({"signature": {"algorithm": "sha256"}}, new, OK),
+        ({"signature": {"algorithm": "sha256"}}, old, MISMATCH),
+        ({}, new, MISMATCH),
+        ({}, old, OK),
+    ):
+        gate = await twilio(tmp_path, rules=rules)
+        assert (await gate.judge(request(b"A=1", [FORM, asks, signed]))).reason is reason
+
+
 async def test_missing_may_pass(tmp_path: Path) -> None:
     """Where a missing signature is neutral, a wrong one is still refused."""
     gate = await twilio(tmp_path, rules={"signature": {"when_missing": "pass"}})
