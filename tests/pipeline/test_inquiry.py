@@ -1,14 +1,21 @@
 """A running gate tells why a signature was wrong, in log and metric, and a flood of forgeries does not make it work more."""
 
+import asyncio
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from proxy.pipeline.inquiry import BURST, LEAST, SHARE
+from proxy.exchange import Exchange
+from proxy.pipeline.gate import Judgement, Plan
+from proxy.pipeline.inquiry import BURST, LEAST, SHARE, Inquiry
+from proxy.rules.causes import Causes, Subject
+from proxy.verdict import Cause, Finding, Mode, Reason, RuleName
 from tests.conftest import Gates
 from tests.gates import PATIENCE, Gate, RecordingBot, until
+from tests.observe.exchanges import exchange
+from tests.pipeline.judging import request
 from tests.rules.test_causes import BODY, CASES, HMAC, NOW, OLD, OTHER, SECRET, SECRETS, digest, signed
 
 POLICY = {
@@ -107,6 +114,43 @@ def test_bounded(gate: Gates, bot: RecordingBot, tmp_path: Path) -> None:
     seconds = time.monotonic() - started
     assert 1 <= searched <= (BURST + seconds * SHARE) / LEAST + 1
     assert counted(cause="unknown") == FLOOD - searched
+
+
+class Quick(Causes):
+    """A search that costs next to nothing, so that its price alone bounds the number of searches."""
+
+    def __init__(self) -> None:
+        self.searched = 0
+
+    def search(self, subject: Subject, reason: Reason) -> Iterator[Cause | None]:
+        """Find the same each time."""
+        self.searched += 1
+        yield None
+        yield Cause.TRAILING_NEWLINE
+        yield Cause.UNKNOWN
+
+
+async def test_allowance() -> None:
+    """However cheap searches are, so many are made at once and so many a second; listed senders have their own allowance."""
+    told: list[Exchange] = []
+    inquiry, quick = Inquiry(told.append), Quick()
+    inquiry.causes = {"bot": quick}
+    judgement = Judgement(Plan((), (), Mode.OFF, (), 0, None), 100)
+    judgement.suspect = request(b"body")
+    finding = Finding(RuleName.SIGNATURE, Reason.SIGNATURE_MISMATCH, Mode.ENFORCE)
+    refused = exchange(Reason.SIGNATURE_MISMATCH, findings=(finding,))
+    started, taken = time.monotonic(), 0
+    while (seconds := time.monotonic() - started) < 1.5:
+        inquiry.take(judgement, refused)
+        taken += 1
+        await asyncio.sleep(0.001)
+    assert 1 <= quick.searched <= (BURST + seconds * SHARE) / LEAST + 1
+    before = len(told)
+    inquiry.take(judgement, refused._replace(listed=True))
+    assert len(told) == before, "it waits for its cause"
+    inquiry.finish()
+    assert len(told) == taken + 1
+    assert {one.cause for one in told} == {Cause.TRAILING_NEWLINE, Cause.UNKNOWN}
 
 
 def test_ends_with_the_gate(gate: Gates, bot: RecordingBot) -> None:

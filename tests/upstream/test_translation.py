@@ -132,7 +132,7 @@ REFUSED = [
         KNOWN,
         "route 'hook' has scheme: token in another place",
     ),
-    ("provider: telegram", "short", "the bot's secret is shorter than 16 bytes"),
+    ("provider: telegram", "brief-one", "the bot's secret is shorter than 16 bytes"),
     ("provider: telegram", "", "the bot's secret is empty"),
     ("provider: telegram", f"{KNOWN}\nX-Admin: yes", "the bot's secret cannot stand in a header"),
     ("provider: telegram", f" {KNOWN}", "the bot's secret cannot stand in a header"),
