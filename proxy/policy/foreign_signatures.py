@@ -3,6 +3,7 @@
 What such a sender gives its users is mostly no secret (an application's id, a webhook's id): it says for whom a request is.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -15,6 +16,7 @@ from proxy.policy.values import Duration, Selector, SelectorKind, SelectorValue
 Trouble = Iterator[tuple[str, str, bool]]
 
 _URL: Final = r"^https?://[!-~]+$"
+_SAFE: Final = re.compile(r"https://|http://(127(\.\d{1,3}){3}|\[::1\])[:/]")
 _HOST: Final = r"^([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"
 
 Url = Annotated[str, Field(pattern=_URL)]
@@ -134,6 +136,12 @@ class JwtSignature(KeysElsewhere):
             yield "algorithms", "HS256 and its like share a secret, the others do not: they cannot stand side by side", True
         if sum(url is not None for url in (self.jwks_url, self.openid_url, self.certificates_url)) > 1:
             yield "jwks_url", "only one of jwks_url, openid_url and certificates_url can be given", True
+        if self.address is not None and not _SAFE.match(self.address):
+            yield (
+                "hosts",
+                "keys are fetched over https, or from an address of this very machine: who can change them can forge",
+                True,
+            )
         if self.shared and self.address is not None:
             yield "algorithms", "a shared secret is not fetched from anywhere", True
         if not (self.audiences or self.audience_from or self.shared):

@@ -283,6 +283,8 @@ async def test_several_apps(tmp_path: Path) -> None:
 
 FAULTS: list[tuple[str, dict[str, Any]]] = [
     ("they cannot stand side by side", {"algorithms": ["RS256", "HS256"]}),
+    ("keys are fetched over https", {"jwks_url": "http://keys.example.com/jwks"}),
+    ("keys are fetched over https", {"openid_url": "http://127.0.0.1.example.com/"}),
     ("only one of jwks_url, openid_url", {"jwks_url": "https://a.example.com/", "openid_url": "https://a.example.com/"}),
     ("serviceurl can only be compared with json:/POINTER", {"same": {"serviceurl": "header:X-Service"}}),
 ]
