@@ -107,7 +107,7 @@ def test_forwarded(name: str, stage: Stage) -> None:
     assert seen
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ["slack: url_verification", "dropbox: challenge", "dingtalk: check_url"])
 def test_counted(name: str, stage: Stage) -> None:
     """An answered check is a line of the log and a count of its own, never taken for a forwarded request or a refused one."""
     check = checks()[name]
