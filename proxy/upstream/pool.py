@@ -18,8 +18,9 @@ from proxy.pipeline.gate import Permit
 from proxy.policy.model import UpstreamSettings
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.connection import Connection
+from proxy.upstream.dial import dial
 from proxy.upstream.recurring import RecurringReplies
-from proxy.upstream.tls import upstream_context, verify_pins
+from proxy.upstream.tls import upstream_context
 from proxy.upstream.wire import request_bytes
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
@@ -167,29 +168,10 @@ class Pool:
             opened.set_result(connection)
 
     async def _open(self) -> Connection:
-        target = self._settings.url
-
         def make() -> Connection:
             return Connection(self._loop, self._buffer, self._done, self._broken, self._replies)
 
-        if target.path:
-            _, connection = await self._loop.create_unix_connection(make, target.path)
-        elif self._tls is None:
-            _, connection = await self._loop.create_connection(make, target.host, target.port)
-        else:
-            _, connection = await self._loop.create_connection(
-                make,
-                target.host,
-                target.port,
-                ssl=self._tls,
-                server_hostname=target.host,
-                ssl_handshake_timeout=self._settings.connect_timeout,
-                ssl_shutdown_timeout=1.0,
-            )
-            verify_pins(connection.transport, self._settings.pins)
-        connection.idle_limit = self._settings.idle
-        connection.born = connection.idle_since = time.monotonic()
-        return connection
+        return await dial(self._loop, self._settings, self._tls, make)
 
     def _done(self, connection: Connection, reusable: bool) -> None:
         self._busy.discard(connection)
