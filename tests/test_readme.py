@@ -160,7 +160,7 @@ def test_policies_load(block: str, tmp_path: Path, certificate: tuple[bytes, byt
     (tmp_path / "tls/tls.key").write_bytes(certificate[1])
     (tmp_path / "policy.yaml").write_text(whole(block))
     now = 1_795_000_000.0  # before the README's not_after
-    loaded = read_policy(tmp_path / "policy.yaml", {"CRM_SECRET": TOKEN}, now=now)
+    loaded = read_policy(tmp_path / "policy.yaml", {"CRM_SECRET": TOKEN, "MICROSOFT_APP_ID": "0f1e2d3c"}, now=now)
     assert isinstance(loaded.policy, Policy)
 
 
