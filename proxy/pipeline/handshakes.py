@@ -79,6 +79,8 @@ class Reception(Gate):
             query=True,
             senders=parent.senders,
             event=parent.event,
+            # What we answer ourselves is bounded at once, whatever the share draws.
+            pinned=frozenset({RuleName.RATE}) if answers else frozenset(),
         )
         self._parent = parent
         self._known = known

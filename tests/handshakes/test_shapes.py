@@ -85,9 +85,10 @@ async def test_report_mode_does_not_answer_a_wrong_token(tmp_path: Path) -> None
         assert judged is not None and judged.reason is Reason.HANDSHAKE
 
 
-async def test_bound(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["enforce", "report", "off", "1%"])
+async def test_bound(mode: str, tmp_path: Path) -> None:
     """Unsigned checks have a bound of their own: the twenty-first at once is told to wait, and signed events are not touched."""
-    gate = await gate_for(tmp_path, "dropbox", {"value": SECRET})
+    gate = await gate_for(tmp_path, "dropbox", {"value": SECRET}, mode=mode)
     request = asked("GET", "challenge=abc", {})
     reasons = [judged.reason for _ in range(25) if (judged := await judge(gate, request)) is not None]
     assert reasons.count(Reason.HANDSHAKE) == 20
