@@ -27,9 +27,18 @@ class Scene:
     """``gate`` and ``bot_port`` change with each life."""
 
     def __init__(
-        self, folder: Path, *, in_doubt: str = "deliver", workers: int = 1, slowness: float = 0.0, retry: str = "never"
+        self,
+        folder: Path,
+        *,
+        in_doubt: str = "deliver",
+        workers: int = 1,
+        slowness: float = 0.0,
+        retry: str = "never",
+        timeout: str = "20s",
     ) -> None:
         self.folder = folder
+        self.timeout = timeout
+        """How long the gate waits for the witness; out of reach of a busy machine where every doubt is to be counted."""
         self.retry = retry
         self.in_doubt = in_doubt
         self.workers = workers
@@ -124,7 +133,7 @@ class Scene:
                 "log": {"level": "warning"},
                 "upstream": {
                     "url": f"http://127.0.0.1:{upstream}",
-                    "timeout": "1s",
+                    "timeout": self.timeout,
                     "connect_timeout": "500ms",
                     "retry": self.retry,
                     "breaker": {"open": "200ms"},

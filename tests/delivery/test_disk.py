@@ -63,7 +63,7 @@ def test_no_space(tmp_path: Path, growth: int | None) -> None:
             late = refused(scene, 100)
             assert len(late) > 20
             assert scene.gate.metric("hookgate_store_errors_total", operation="claim") >= len(late)
-        until(lambda: ask(scene, late[0]).status == 200, "the store to recover", 2.0)
+        until(lambda: ask(scene, late[0]).status == 200, "the store to recover")
         assert {ask(scene, number).status for number in late} == {200}
         assert {ask(scene, number).status for number in range(1, 21)} == {200}
         accepted = sorted({*range(1, 21), *range(100, 140)})
@@ -116,7 +116,7 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         late = refused(scene, 100)
         assert late
         filler.unlink()
-        until(lambda: ask(scene, late[0]).status == 200, "the store to recover", 2.0)
+        until(lambda: ask(scene, late[0]).status == 200, "the store to recover")
         assert {ask(scene, number).status for number in (1, *range(100, 140))} == {200}
         assert sorted(executed(scene)) == [1, *range(100, 140)]
         assert scene.stop_gate() == 0
@@ -163,7 +163,7 @@ def test_a_file_that_is_broken_under_a_running_gate(tmp_path: Path) -> None:
         for file in state.glob("claims.db*"):
             if not file.name.endswith("owners"):
                 file.unlink()
-        until(lambda: ask(scene, 100).status == 200, "a new file", 5.0)
+        until(lambda: ask(scene, 100).status == 200, "a new file")
         assert {ask(scene, number).status for number in range(100, 140)} == {200}
         assert [executed(scene).count(number) for number in range(100, 140)] == [1] * 40
         scene.gate.process.send_signal(signal.SIGTERM)

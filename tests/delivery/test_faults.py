@@ -117,7 +117,7 @@ class Run:
 @asynccontextmanager
 async def running(folder: Path, retry: str) -> AsyncIterator[Run]:
     """Sender, proxy, gate, proxy, bot."""
-    with played(folder, retry=retry) as scene:
+    with played(folder, retry=retry, timeout="1s") as scene:
         async with proxied(scene.bot_port) as back:
             await asyncio.to_thread(scene.start_gate, back.port)
             async with proxied(scene.gate.port) as front:

@@ -87,7 +87,7 @@ def test_who_has_left_waits_no_more(small: tuple[Gate, ScriptedBot, Doors]) -> N
                 until(lambda: gate.metric("hookgate_in_flight_requests") > 2, "the request to wait")
                 if ending:
                     line.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ending)
-            until(lambda: gate.metric("hookgate_in_flight_requests") == 2, "the request to be dropped", 1.5)
+            until(lambda: gate.metric("hookgate_in_flight_requests") == 2, "the request to be dropped")
         late = stack.enter_context(Line(gate)).send(request(b"stays"))
         for _ in range(3):
             doors.open.release()
