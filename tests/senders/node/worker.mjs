@@ -1,0 +1,122 @@
+// The senders' own libraries, asked over standard input and output: a line of JSON each way, as library_worker.py does it.
+import { createInterface } from "node:readline";
+
+const raw = (asked) => Buffer.from(asked.body, "base64");
+const text = (asked) => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(raw(asked));
+const fields = (asked) => Object.fromEntries(Object.entries(asked.fields).map(([name, value]) => [name.toLowerCase(), value]));
+
+const loaded = new Map();
+async function library(name) {
+  if (!loaded.has(name)) loaded.set(name, await import(name));
+  return loaded.get(name);
+}
+
+function form(asked) {
+  const found = {};
+  for (const [name, value] of new URLSearchParams(text(asked))) (found[name] ??= []).push(value);
+  return found;
+}
+
+// Whether a call ends without throwing. Libraries parse the JSON after the signature: a fault there comes later.
+async function refused(call, named) {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof SyntaxError) return true;
+    if (!named.test(error.constructor.name)) throw error;
+    return false;
+  }
+  return true;
+}
+
+let shop;
+async function shopify(secret) {
+  if (shop?.secret !== secret) {
+    await library("@shopify/shopify-api/adapters/node");
+    const { shopifyApi } = await library("@shopify/shopify-api");
+    const api = shopifyApi({
+      apiKey: "key", apiSecretKey: secret, scopes: [], hostName: "bot.example.com", isEmbeddedApp: true, apiVersion: "2026-01",
+      logger: { log: () => {} },
+    });
+    shop = { secret, api };
+  }
+  return shop.api;
+}
+
+const sign = {
+  github: async (asked) => {
+    const { sign } = await library("@octokit/webhooks-methods");
+    return { fields: { "X-Hub-Signature-256": await sign(asked.secret, text(asked)) } };
+  },
+  stripe: async (asked) => {
+    const { default: Stripe } = await library("stripe");
+    const header = new Stripe("sk_test_none").webhooks.generateTestHeaderString({
+      payload: text(asked), secret: asked.secret, timestamp: asked.at,
+    });
+    return { fields: { "Stripe-Signature": header } };
+  },
+  "standard-webhooks": async (asked) => {
+    const { Webhook } = await library("standardwebhooks");
+    const made = new Webhook(asked.secret).sign("msg_1", new Date(asked.at * 1000), text(asked));
+    return { fields: { "webhook-id": "msg_1", "webhook-timestamp": String(asked.at), "webhook-signature": made } };
+  },
+  twilio: async (asked) => {
+    const { default: twilio } = await library("twilio");
+    const { getExpectedTwilioSignature, getExpectedBodyHash } = await library("twilio/lib/webhooks/webhooks.js");
+    if (asked.form) {
+      return { fields: { "X-Twilio-Signature": getExpectedTwilioSignature(asked.secret, asked.url, form(asked)) } };
+    }
+    const query = `bodySHA256=${getExpectedBodyHash(text(asked))}`;
+    return { fields: { "X-Twilio-Signature": getExpectedTwilioSignature(asked.secret, `${asked.url}?${query}`, {}) }, query };
+  },
+};
+
+const verify = {
+  github: async (asked) => {
+    const { verify } = await library("@octokit/webhooks-methods");
+    return verify(asked.secret, text(asked), fields(asked)["x-hub-signature-256"]);
+  },
+  shopify: async (asked) => {
+    const api = await shopify(asked.secret);
+    const headers = { "X-Shopify-Topic": "a", "X-Shopify-Shop-Domain": "a.myshopify.com", "X-Shopify-API-Version": "2026-01",
+      "X-Shopify-Webhook-Id": "1", ...asked.fields };
+    const found = await api.webhooks.validate({ rawBody: text(asked), rawRequest: { method: "POST", url: "/", headers } });
+    if (!found.valid && found.reason !== "invalid_hmac") throw new Error(found.reason);
+    return found.valid;
+  },
+  line: async (asked) => {
+    const { validateSignature } = await library("@line/bot-sdk");
+    return validateSignature(raw(asked), asked.secret, fields(asked)["x-line-signature"]);
+  },
+  stripe: async (asked) => {
+    const { default: Stripe } = await library("stripe");
+    const hooks = new Stripe("sk_test_none").webhooks;
+    return refused(() => hooks.constructEvent(raw(asked), fields(asked)["stripe-signature"], asked.secret), /Signature/);
+  },
+  "standard-webhooks": async (asked) => {
+    const { Webhook } = await library("standardwebhooks");
+    return refused(() => new Webhook(asked.secret).verify(text(asked), fields(asked)), /WebhookVerification/);
+  },
+  "discord-interactions": async (asked) => {
+    const { verifyKey } = await library("discord-interactions");
+    const given = fields(asked);
+    return verifyKey(raw(asked), given["x-signature-ed25519"], given["x-signature-timestamp"], asked.secret);
+  },
+  twilio: async (asked) => {
+    const { default: twilio } = await library("twilio");
+    const given = fields(asked)["x-twilio-signature"];
+    if (asked.form) return twilio.validateRequest(asked.secret, given, asked.url, form(asked));
+    return twilio.validateRequestWithBody(asked.secret, given, asked.url, text(asked));
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  const asked = JSON.parse(line);
+  let said;
+  try {
+    said = asked.do === "sign" ? await sign[asked.sender](asked) : { taken: await verify[asked.sender](asked) };
+  } catch (error) {
+    said = { broke: `${error.constructor.name}: ${error.message}`.slice(0, 500) };
+  }
+  process.stdout.write(JSON.stringify(said) + "\n");
+}
