@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 import orjson
@@ -19,9 +20,9 @@ class Kept:
     __slots__ = ("onward",)
 
     def __init__(self) -> None:
-        self.onward: tuple[bytes, bytes] | None = None
-        """The head as the bot gets it, before and after the digits of its length; made by the first that is forwarded.
-        It follows from the head and the policy alone."""
+        self.onward: tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]]] | None = None
+        """The head as the bot gets it, with a place for each value, and which of the values go there; made by the first that is
+        forwarded. It follows from what is kept and the policy alone."""
 
 
 class Head(NamedTuple):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from aiohttp.http_parser import RawRequestMessage
 
-from proxy.edge.recurring import Recurring
+from proxy.edge.recurring import Recalled, Recurring
 from proxy.messages import Head
 from proxy.networks import Address, NetworkSet, client_of
 from proxy.verdict import Reason
@@ -60,7 +60,7 @@ class HeadReader:
     __slots__ = ("_bounds", "_clients", "_hosts", "recurring")
 
     def __init__(self, bounds: Bounds) -> None:
-        self.recurring = Recurring()
+        self.recurring = Recurring(bounds.header_bytes)
         self._bounds = bounds
         self._hosts: set[bytes] = set()
         self._clients: dict[tuple[bytes, str], Address] = {}
@@ -116,6 +116,20 @@ class HeadReader:
             arrived,
             started,
             request_id,
+        )
+
+    def again(self, recalled: Recalled, wire: Wire, arrived: float, started: float, request_id: bytes) -> Head:
+        """The head of a request whose like was read before."""
+        known, values, _ = recalled
+        named = dict(zip(known.names, values, strict=True))
+        about = known.wire
+        if wire.trusted and b"x-forwarded-for" in named:
+            client, _ = self._client(wire, known.names, list(values), named, _NONE)
+            about = (about[0], about[1], client, *about[3:])
+        fields = tuple(zip(known.spelled, values, strict=True))
+        length = int(values[known.length_at])
+        return tuple.__new__(
+            Head, (*known.line, fields, known.names, named, *about, length, False, arrived, started, request_id, known)
         )
 
     def _line(self, message: RawRequestMessage, target: bytes, named: dict[bytes, bytes]) -> Reason | None:

@@ -16,7 +16,7 @@ from proxy.edge.answers import own_answer, said_answer
 from proxy.edge.budget import UNLIMITED, Budget
 from proxy.edge.framing import HeadReader
 from proxy.edge.intake import Intake, Journey
-from proxy.edge.recurring import Known
+from proxy.edge.recurring import Recalled
 from proxy.edge.reply import reply_bytes
 from proxy.edge.story import Story, exchange_of
 from proxy.errors import UpstreamError
@@ -71,18 +71,18 @@ class Handler:
     def recall(self, line: Intake, data: bytes) -> Journey | None:
         """The journey of a request whose head is known already; ``None`` where the parser has to read it."""
         found = self.serving.heads.recurring.recall(line.key, data)
-        return None if found is None else self.travel(line, None, *found)
+        return None if found is None else self.travel(line, None, found)
 
-    async def travel(
-        self, line: Intake, message: RawRequestMessage | None, known: Known | None = None, body: bytes | None = None
-    ) -> None:
+    async def travel(self, line: Intake, message: RawRequestMessage | None, recalled: Recalled | None = None) -> None:
         """The journey of one request. Ends with exactly one answer and one exchange."""
         story = Story(self.request_id())
         serving = self.serving
         self.in_flight += 1
         try:
-            if known is not None:
-                head: Head | Reason = known.head(story.arrived, story.started, story.request_id)
+            body = None
+            if recalled is not None:
+                body = recalled.body
+                head: Head | Reason = serving.heads.again(recalled, line.wire, story.arrived, story.started, story.request_id)
             else:
                 assert message is not None  # noqa: S101 - either is given
                 head = serving.heads.read(message, line.wire, story.arrived, story.started, story.request_id)

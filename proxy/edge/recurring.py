@@ -1,113 +1,120 @@
-"""Heads that recur: a sender's next request mostly differs from its last in body and length alone, so it need not be read again.
+"""Heads that recur: a sender's next request mostly has its last one's head, some values aside, so it need not be parsed again.
 
-Equal bytes are equal heads: what parser and walls made of them once holds for their like, under the same policy and over the
-same kind of wire. SECURITY: only heads of permitted requests are kept, so a stranger can neither fill this memory nor push
-others out of it; and no judgement is kept: every rule judges every request.
+What a parser makes of a head hangs on its names and on a few values; those are compared byte for byte, all others need only be
+sound values. SECURITY: only heads of permitted requests are kept, so a stranger can neither fill this memory nor push others out
+of it; and no judgement is kept: every rule judges every request, by the values that it brings.
 """
 
-from typing import Final, cast
+import re
+from typing import Final, NamedTuple
 
-from proxy.messages import Field, Head, Kept
+from proxy.messages import Head, Kept
 
-_MARK: Final = b"\r\nContent-Length: "
-_SMALL_MARK: Final = b"\r\ncontent-length: "
-_MARK_BYTES: Final = len(_MARK)
 _LONGEST: Final = 2048
 """Bytes of a head."""
-_MOST: Final = 256
+_MOST: Final = 128
 """Heads; with one more all are forgotten, for who comes often is soon known again."""
-_FACTS: Final = Head._fields.index("arrived")
-_FIELDS: Final = Head._fields.index("fields")
-_LENGTH: Final = Head._fields.index("length")
-_NAMED: Final = Head._fields.index("named")
-_UNIQUE: Final = frozenset({b"x-request-id", b"expect"})
-"""With one of these a head is like no other, or its body comes later."""
+_EACH: Final = 4
+"""Heads with one request line."""
+_PACE: Final = 0.02
+"""Seconds between heads that are learnt: learning takes a millisecond, and must not become a sender's tool."""
+_UNIQUE: Final = frozenset({b"x-request-id", b"expect", b"transfer-encoding", b"upgrade"})
+"""With one of these a head is always read."""
+_TELLING: Final = frozenset({
+    b"host", b"connection", b"te", b"trailer", b"keep-alive", b"proxy-connection", b"content-encoding", b"http2-settings",
+    b"x-forwarded-proto", b"x-forwarded-host",
+})  # fmt: skip
+"""Their values say something to the parser, to the walls, or to what is written for the bot."""
+_LENGTH: Final = rb"(0|[1-9][0-9]{0,8})"
+_SOUND: Final = rb"([!-~\x80-\xff][\t -~\x80-\xff]*)(?<![\t ])"
+"""Within what the parser takes for a value, without the white space around it that it would take away."""
 
 
 class Known(Kept):
-    """A head as its last like had it. Of a like, the digits of its length alone may differ."""
+    """A head, its values aside."""
 
-    __slots__ = ("digits", "facts", "length", "widest")
+    __slots__ = ("length_at", "line", "longest", "match", "names", "spelled", "wire")
 
-    def __init__(self, head: Head, digits: bytes) -> None:
+    def __init__(self, head: Head, longest: int) -> None:
         super().__init__()
-        self.facts: tuple[object, ...] = tuple(head[:_FACTS])
-        self.digits = digits
-        self.length = int(digits)
-        self.widest = len(digits)
-        """More digits would need another look at the limits of a head."""
+        self.line = tuple(head[: Head._fields.index("fields")])
+        self.spelled = tuple(name for name, _ in head.fields)
+        self.names = head.names
+        self.wire = tuple(head[Head._fields.index("repeated") : Head._fields.index("length")])
+        self.length_at = head.names.index(b"content-length")
+        self.longest = longest
+        self.match = re.compile(_pattern(head)).match
 
-    def head(self, arrived: float, started: float, request_id: bytes) -> Head:
-        """Of a request that has just come."""
-        return tuple.__new__(Head, (*self.facts, arrived, started, request_id, self))
 
-    def resize(self, digits: bytes) -> bool:
-        """Become the like that has another length; False where that is not written in the one right way."""
-        if not _plain(digits) or len(digits) > self.widest:
-            return False
-        facts = list(self.facts)
-        fields = cast(tuple[Field, ...], facts[_FIELDS])
-        facts[_FIELDS] = tuple((name, digits if name.lower() == b"content-length" else value) for name, value in fields)
-        facts[_NAMED] = {**cast(dict[bytes, bytes], facts[_NAMED]), b"content-length": digits}
-        facts[_LENGTH] = self.length = int(digits)
-        self.digits = digits
-        self.facts = tuple(facts)
-        return True
+class Recalled(NamedTuple):
+    """One more request with a known head."""
+
+    known: Known
+    values: tuple[bytes, ...]
+    """Of its fields, in their order."""
+    body: bytes
 
 
 class Recurring:
     """The heads known under one policy. ``wire`` is what they depend on besides their bytes, see ``Wire.key``."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_count", "_known", "_learnt", "_limit")
 
-    def __init__(self) -> None:
-        self._known: dict[bytes, Known] = {}
+    def __init__(self, limit: int) -> None:
+        """``limit``: the policy's bytes of a head."""
+        self._known: dict[bytes, list[Known]] = {}
+        self._count = 0
+        self._learnt = 0.0
+        self._limit = limit
 
-    def recall(self, wire: bytes, data: bytes) -> tuple[Known, bytes] | None:
-        """What is known of the head, and the body, where ``data`` is exactly one request whose like was here."""
-        start = data.find(_MARK) + _MARK_BYTES
-        if start < _MARK_BYTES:
-            start = _digits_at(data)
-        stop = data.find(b"\r", start)
-        # SECURITY: a key holds one blank line, at its end; so this is the first one of ``data`` wherever a key is found.
-        end = data.find(b"\r\n\r\n", stop) + 4
-        known = self._known.get(wire + data[:start] + data[stop:end])
-        if known is None:
-            return None
-        digits = data[start:stop]
-        if (digits != known.digits and not known.resize(digits)) or len(data) - end != known.length:
-            return None
-        return known, data[end:]
+    def recall(self, wire: bytes, data: bytes) -> Recalled | None:
+        """What is known of the request, where ``data`` is exactly one whose like was here."""
+        for known in self._known.get(wire + data[: data.find(b"\r")], ()):
+            found = known.match(data)
+            if found is not None:
+                end = found.end()
+                values = found.groups()
+                if end > known.longest or len(data) - end != int(values[known.length_at]):
+                    return None
+                return Recalled(known, values, data[end:])
+        return None
 
     def remember(self, wire: bytes, data: bytes, head: Head) -> bool:
         """Keep the head of a permitted request, if it may recur. True: ``data`` is exactly that one request, nothing beside it.
 
         SECURITY: so it says only where the head, written out anew, is what ``data`` begins with.
         """
-        written = b"%b %b HTTP/1.1\r\n%b\r\n" % (
-            head.method.encode(),
-            head.target,
-            b"".join([b"%b: %b\r\n" % field for field in head.fields]),
-        )
-        end = len(written)
-        if len(data) - end != head.length or not data.startswith(written):
+        line = b"%b %b HTTP/1.1" % (head.method.encode(), head.target)
+        written = b"%b\r\n%b\r\n" % (line, b"".join([b"%b: %b\r\n" % field for field in head.fields]))
+        if len(data) - len(written) != head.length or not data.startswith(written):
             return False
-        start = _digits_at(written)
-        stop = written.find(b"\r", start)
-        digits = written[start:stop]
-        if digits == head.named[b"content-length"] and _plain(digits) and end <= _LONGEST and _UNIQUE.isdisjoint(head.named):
-            if len(self._known) >= _MOST:
-                self._known.clear()
-            self._known[wire + written[:start] + written[stop:]] = Known(head, digits)
+        longest = min(_LONGEST, self._limit - len(head.fields) - 16)
+        if len(written) <= longest and not head.repeated and _UNIQUE.isdisjoint(head.named):
+            self._keep(wire + line, head, written, longest)
         return True
 
+    def _keep(self, key: bytes, head: Head, written: bytes, longest: int) -> None:
+        if head.started - self._learnt < _PACE or any(known.match(written) for known in self._known.get(key, ())):
+            return
+        self._learnt = head.started
+        known = Known(head, longest)
+        if known.match(written) is None:  # a value that is empty, or odd
+            return
+        if self._count >= _MOST:
+            self._known.clear()
+            self._count = 0
+        self._count += 1
+        self._known[key] = [known, *self._known.get(key, ())][:_EACH]
 
-def _digits_at(data: bytes) -> int:
-    """Where the digits of the first length begin; nowhere in particular if there is none."""
-    at = data.find(_MARK)
-    return (at if at >= 0 else data.find(_SMALL_MARK)) + _MARK_BYTES
 
-
-def _plain(digits: bytes) -> bool:
-    """One written form for each length, as the walls demand."""
-    return digits.isdigit() and (len(digits) == 1 or digits[:1] != b"0") and len(digits) < 10
+def _pattern(head: Head) -> bytes:
+    lines = [re.escape(b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target))]
+    for lowered, (name, value) in zip(head.names, head.fields, strict=True):
+        if lowered == b"content-length":
+            wanted = _LENGTH
+        elif lowered in _TELLING or lowered.startswith(b"sec-"):
+            wanted = b"(%b)" % re.escape(value)
+        else:
+            wanted = _SOUND
+        lines.append(b"%b: %b\r\n" % (re.escape(name), wanted))
+    return b"".join(lines) + b"\r\n"

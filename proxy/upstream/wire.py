@@ -1,5 +1,7 @@
 """A permitted request as the bot gets it: method, target, fields and body as they came; only what a hop owns is changed."""
 
+from collections.abc import Callable
+from operator import itemgetter
 from typing import Final
 
 from proxy.messages import Head, Kept
@@ -27,40 +29,49 @@ def request_bytes(permit: Permit) -> bytes:
     request = permit.request
     head = request.head
     if head.kept is None:
-        pieces = [_top(head, len(request.body)), head.request_id]
+        dropped = _dropped(head)
+        lines = [b"%b: %b\r\n" % field for name, field in zip(head.names, head.fields, strict=True) if name not in dropped]
+        if head.chunked:
+            lines.append(b"Content-Length: %d\r\n" % len(request.body))
+        top = b"%b %b HTTP/1.1\r\n%b" % (head.method.encode(), head.target, b"".join(lines))
+        pieces = [top, _forwarding(head) % (head.client.text.encode(), head.request_id)]
     else:
-        before, after = head.kept.onward or _keep(head, head.kept)
-        pieces = [before, head.named[b"content-length"], after, head.request_id]
+        written, chosen = head.kept.onward or _keep(head, head.kept)
+        pieces = [written % (*chosen(tuple(head.named.values())), head.client.text.encode(), head.request_id)]
     if permit.reported or permit.reserved.in_doubt:
         pieces.append(_remarks(permit))
     pieces += (b"\r\n\r\n", request.body)
     return b"".join(pieces)
 
 
-def _top(head: Head, size: int) -> bytes:
-    """The head up to the value of its last field, the request's id. It follows from the head and the policy alone."""
-    lines = [b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target)]
+def _dropped(head: Head) -> frozenset[bytes]:
+    """Lower-case names of what does not go on."""
     dropped = _DROPPED if head.trusted else _DROPPED_OF_STRANGERS
     names = b"\n".join(head.names)
     if b"_" in names:  # SECURITY: a CGI-like bot reads Cf_Connecting_Ip as CF-Connecting-IP
         dropped = dropped.union(name for name in head.names if name.replace(b"_", b"-") in dropped)
     if b"hookgate-" in names:  # SECURITY: only we speak in these
         dropped = dropped.union(name for name in head.names if name.startswith(b"hookgate-"))
-    lines += [b"%b: %b\r\n" % field for name, field in zip(head.names, head.fields, strict=True) if name not in dropped]
-    if head.chunked:
-        lines.append(b"Content-Length: %d\r\n" % size)
-    lines.append(
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: "
-        % (head.client.text.encode(), b"https" if head.https else b"http", _host(head))
+    return dropped
+
+
+def _forwarding(head: Head) -> bytes:
+    """What we say of the client, with places for its address and for the request's id."""
+    scheme = b"https" if head.https else b"http"
+    return b"X-Forwarded-For: %%b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-Id: %%b" % (
+        scheme,
+        _host(head).replace(b"%", b"%%"),
     )
-    return b"".join(lines)
 
 
-def _keep(head: Head, kept: Kept) -> tuple[bytes, bytes]:
-    """The same, kept for all heads alike: before and after the digits of the length."""
-    name, digits = next(field for field in head.fields if field[0].lower() == b"content-length")
-    before, mark, after = _top(head, 0).partition(b"\r\n%b: %b\r\n" % (name, digits))
-    kept.onward = before + mark[: -len(digits) - 2], b"\r\n" + after
+def _keep(head: Head, kept: Kept) -> tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]]]:
+    """The same, kept for all heads alike. Two values are always among the chosen: Host and Content-Length."""
+    dropped = _dropped(head)
+    places = [place for place, name in enumerate(head.names) if name not in dropped]
+    lines = [b"%b: %%b\r\n" % head.fields[place][0].replace(b"%", b"%%") for place in places]
+    line = b"%b %b HTTP/1.1\r\n" % (head.method.encode(), head.target)
+    written = line.replace(b"%", b"%%") + b"".join(lines) + _forwarding(head)
+    kept.onward = written, itemgetter(*places)
     return kept.onward
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from proxy.edge.framing import Bounds, HeadReader, Wire
 from proxy.edge.intake import request_parser
-from proxy.edge.recurring import Recurring
 from proxy.messages import Head
 from proxy.networks import NetworkSet, parse_address, parse_network
 from proxy.policy.model import Limits
@@ -50,6 +49,20 @@ def written(head: bytes, size: int) -> bytes:
     return head % size + b"\r" * size
 
 
+class Clock:
+    """Seconds that pass fast enough for every head to be learnt."""
+
+    now = 0.0
+
+    def tick(self) -> float:
+        """One more."""
+        self.now += 1.0
+        return self.now
+
+
+CLOCK = Clock()
+
+
 def read(data: bytes) -> tuple[Head, bytes] | None:
     """What a fresh parser and the walls make of ``data``; ``None`` unless it is one whole request that passes."""
     parser = request_parser(asyncio.get_event_loop(), Limits(header_bytes=BOUNDS.header_bytes))
@@ -59,14 +72,20 @@ def read(data: bytes) -> tuple[Head, bytes] | None:
             return None
     except Exception:
         return None
-    head = HeadReader(BOUNDS).read(messages[0][0], WIRE, 1.0, 2.0, b"id")
-    return None if isinstance(head, Reason) else (head, messages[0][1].read_nowait())
+    head = HeadReader(BOUNDS).read(messages[0][0], WIRE, 1.0, CLOCK.tick(), b"id")
+    return None if isinstance(head, Reason) else (head._replace(started=0.0), messages[0][1].read_nowait())
 
 
-def recalled(memory: Recurring, data: bytes) -> tuple[Head, bytes] | None:
+def learn(heads: HeadReader, data: bytes) -> bool:
+    """Have a request's head remembered, if it is one."""
+    found = read(data)
+    return found is not None and heads.recurring.remember(WIRE.key(), data, found[0]._replace(started=CLOCK.tick()))
+
+
+def recalled(heads: HeadReader, data: bytes) -> tuple[Head, bytes] | None:
     """What memory makes of it."""
-    found = memory.recall(WIRE.key(), data)
-    return found and (found[0].head(1.0, 2.0, b"id")._replace(kept=None), found[1])
+    found = heads.recurring.recall(WIRE.key(), data)
+    return found and (heads.again(found, WIRE, 1.0, 0.0, b"id")._replace(kept=None), found.body)
 
 
 def mutant(data: bytes, chance: random.Random) -> bytes:
@@ -82,63 +101,98 @@ def mutant(data: bytes, chance: random.Random) -> bytes:
 async def test_recalled_is_what_would_be_read() -> None:
     """No bytes at all are recalled as anything but what a fresh parser and the walls read in them."""
     chance = random.Random(7)  # noqa: S311 - a repeatable one
-    memory = Recurring()
+    heads = HeadReader(BOUNDS)
     hits = 0
-    for _ in range(6_000):
-        head = chance.choice(HEADS)
-        data = written(head, chance.choice((0, 1, 2, 9, 10, 99, 100)))
-        if chance.random() < 0.5:
+    for number in range(6_000):
+        if number % 1500 == 0:
+            heads = HeadReader(BOUNDS)
+        data = written(chance.choice(HEADS), chance.choice((0, 1, 2, 9, 10, 99, 100)))
+        if chance.random() < 0.7:
             data = mutant(data, chance)
-        found, known = read(data), recalled(memory, data)
+        found, known = read(data), recalled(heads, data)
         assert known is None or known == found, data
         hits += known is not None
-        if found is not None and chance.random() < 0.2:
-            memory.remember(WIRE.key(), data, found[0])
+        if chance.random() < 0.2:
+            learn(heads, data)
     assert hits > 300
 
 
-@pytest.mark.parametrize("head", HEADS[:3])
-async def test_lengths_differ(head: bytes) -> None:
-    """A head is known again with another length, in all its facts; with one that has more digits it is read again."""
-    memory = Recurring()
-    first = read(written(head, 10))
-    assert first is not None
-    assert memory.remember(WIRE.key(), written(head, 10), first[0])
-    for size in (10, 7, 0, 99, 10):
-        assert recalled(memory, written(head, size)) == read(written(head, size)) is not None
-    assert recalled(memory, written(head, 100)) is None
+@pytest.mark.parametrize("byte", range(256))
+async def test_each_byte_of_a_value(byte: int) -> None:
+    """A value with any byte in it, first, last or between, is recalled as it would be read, or not at all."""
+    heads = HeadReader(BOUNDS)
+    head = b"POST /w HTTP/1.1\r\nHost: a\r\nX: %b\r\nContent-Length: 1\r\n\r\n."
+    assert learn(heads, head % b"value")
+    for value in (b"%b", b"%bx", b"x%b", b"x%bx", b"%b%b"):
+        data = head % value.replace(b"%b", bytes([byte]))
+        known = recalled(heads, data)
+        assert known is None or known == read(data)
+    assert recalled(heads, head % b"another") == read(head % b"another") is not None
+
+
+@pytest.mark.parametrize("head", HEADS[:1] + HEADS[2:3])
+async def test_values_differ(head: bytes) -> None:
+    """A head is known again with another length and other values, in all its facts."""
+    heads = HeadReader(BOUNDS)
+    assert learn(heads, written(head, 10))
+    for size in (10, 7, 0, 99, 100, 10):
+        assert recalled(heads, written(head, size)) == read(written(head, size)) is not None
     for odd in (b"07", b"+7", b"7 ", b" 7", b"-7", b"", b"7,7", b"0x7", b"\xb2"):
-        assert recalled(memory, head.replace(b"%d", odd) + b"\r" * 7) is None
+        assert recalled(heads, head.replace(b"%d", odd) + b"\r" * 7) is None
+
+
+async def test_telling_values() -> None:
+    """The client is read anew from each request; another host, scheme or connection is another head."""
+    heads = HeadReader(BOUNDS)
+    head = (
+        b"POST /w HTTP/1.1\r\nHost: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nConnection: %b\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+    assert learn(heads, head % (b"a", b"1.2.3.4", b"https", b"keep-alive"))
+    other = head % (b"a", b"9.9.9.9, 5.6.7.8", b"https", b"keep-alive")
+    known = recalled(heads, other)
+    assert known is not None
+    assert known[0].client.text == "5.6.7.8"
+    assert known == read(other)
+    for values in (
+        (b"b", b"1.2.3.4", b"https", b"keep-alive"), (b"a", b"1.2.3.4", b"http", b"keep-alive"),
+        (b"a", b"1.2.3.4", b"https", b"close"),
+    ):  # fmt: skip
+        assert recalled(heads, head % values) is None
 
 
 async def test_another_wire() -> None:
     """What depends on the wire is not taken over from another one: address, trust, TLS, certificate."""
-    memory = Recurring()
+    heads = HeadReader(BOUNDS)
     data = written(HEADS[0], 3)
-    found = read(data)
-    assert found is not None
-    memory.remember(WIRE.key(), data, found[0])
-    assert memory.recall(WIRE.key(), data) is not None
+    assert learn(heads, data)
+    assert heads.recurring.recall(WIRE.key(), data) is not None
     other = parse_address("192.0.2.2")
     assert other is not None
     for wire in (
         WIRE._replace(peer=other), WIRE._replace(origin=other), WIRE._replace(trusted=False), WIRE._replace(tls=True),
         WIRE._replace(certificate=b"x"),
     ):  # fmt: skip
-        assert memory.recall(wire.key(), data) is None
+        assert heads.recurring.recall(wire.key(), data) is None
 
 
 async def test_bounded() -> None:
-    """However many heads there are, few hundred are kept, and no long one."""
-    memory = Recurring()
-    long = b"POST /w HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX: %b\r\n\r\n."
-    for number in range(1000):
-        data = long % b"%d" % number if number % 2 else long % (b"x" * 3000 + b"%d" % number)
-        found = read(data)
-        if found is not None:
-            memory.remember(WIRE.key(), data, found[0])
-    assert 0 < len(memory._known) <= 256
-    assert all(len(key) < 2100 for key in memory._known)
+    """However many heads there are, few are kept, no long one, and none at a pace that would cost the others anything."""
+    heads = HeadReader(BOUNDS)
+    for number in range(600):
+        line = b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nX%d: %b\r\n\r\n."
+        learn(heads, line % (number // 9, number, b"x" * (3000 if number % 2 else 3)))
+    kept = [known for some in heads.recurring._known.values() for known in some]
+    assert 0 < len(kept) <= 128
+    assert max(map(len, heads.recurring._known.values())) <= 4
+    fresh = HeadReader(BOUNDS)
+    for number in range(10):
+        found = read(b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" % number)
+        assert found is not None
+        fresh.recurring.remember(
+            WIRE.key(), b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" % number, found[0]._replace(started=9.0)
+        )
+    assert len(fresh.recurring._known) == 1
 
 
 def test_judged_like_the_first(tmp_path: Path) -> None:
