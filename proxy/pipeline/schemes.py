@@ -51,9 +51,7 @@ def body_rule(route: Route, settings: Signature, secrets: Sequence[Secret], keyr
     return signature_rule(route, settings, secrets, keyring)
 
 
-def signature_rule(
-    route: Route, settings: Signature, secrets: Sequence[Secret], keyring: Keyring | None = None
-) -> BodyRule:
+def signature_rule(route: Route, settings: Signature, secrets: Sequence[Secret], keyring: Keyring | None = None) -> BodyRule:
     """The rule of a scheme. Without a keyring no key that stands elsewhere is ever at hand."""
     match settings:
         case TokenSignature():
@@ -64,19 +62,8 @@ def signature_rule(
             from proxy.rules.publickey import public_keys
 
             return public_keys(settings, secrets, values_of(route, settings))
-        case CallbackSignature():
-            from proxy.rules.callback import Callback
-
-            return Callback(settings, secrets)
-        case LarkEnvelope():
-            from proxy.rules.callback import BareEnvelope
-
-            return BareEnvelope(settings, secrets)
-        case EnvelopeSignature():
-            from proxy.rules.decrypt import Envelope, hmac_of, hmac_secrets
-
-            inner = hmac_of(settings)
-            return Envelope(settings, digests(inner, hmac_secrets(secrets), values_of(route, inner)))
+        case CallbackSignature() | LarkEnvelope() | EnvelopeSignature():
+            return _encrypted(route, settings, secrets)
         case TwilioSignature():
             return Twilio(settings, secrets, route.public_url or "")
         case AdyenPaymentsSignature():
@@ -109,6 +96,25 @@ def _with_keys_elsewhere(
             from proxy.rules.sns import Sns
 
             return Sns(settings, secrets, keyring)
+
+
+def _encrypted(
+    route: Route, settings: CallbackSignature | LarkEnvelope | EnvelopeSignature, secrets: Sequence[Secret]
+) -> BodyRule:
+    match settings:
+        case CallbackSignature():
+            from proxy.rules.callback import Callback
+
+            return Callback(settings, secrets)
+        case LarkEnvelope():
+            from proxy.rules.callback import BareEnvelope
+
+            return BareEnvelope(settings, secrets)
+        case EnvelopeSignature():
+            from proxy.rules.decrypt import Envelope, hmac_of, hmac_secrets
+
+            inner = hmac_of(settings)
+            return Envelope(settings, digests(inner, hmac_secrets(secrets), values_of(route, inner)))
 
 
 def values_of(route: Route, settings: TemplateSignature) -> Mapping[str, Read]:
