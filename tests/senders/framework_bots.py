@@ -1,6 +1,6 @@
 """Bots on the senders' own frameworks, as their pages show them, each checking its signatures itself. Runs among their libraries.
 
-``python framework_bots.py NAME FOLDER`` serves on a port of its own, writes it to FOLDER/port, and what it does to FOLDER/journal.
+``python framework_bots.py NAME FOLDER`` serves on a port of its own; FOLDER/port has it, FOLDER/journal what was done.
 """
 
 import json

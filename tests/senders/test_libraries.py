@@ -66,7 +66,7 @@ IN_NODE = [
     Library("line", signs=False, utf8=False),
     Library("shopify", signs=False, empty=False),
     Library("standard-webhooks", secret=WHSEC),
-    Library("stripe"),
+    Library("stripe", empty=False),
 ]
 
 
@@ -148,13 +148,12 @@ def node() -> Iterator[Worker]:
 
 
 def flipped(body: bytes, chance: random.Random) -> bytes:
-    """One bit turned over that leaves text text; another byte where there was none."""
-    if not body:
-        return b"0"
-    places = [index for index in range(min(len(body), 4096)) if 0x20 < body[index] < 0x7F]
-    at = chance.choice(places) if places else 0
-    changed = body[at] ^ 1 if places else ord("0")
-    return body[:at] + bytes([changed if changed != body[at] else ord("1")]) + body[at + 1 :]
+    """One bit turned over that leaves text text; a byte more where there is none to turn."""
+    places = [index for index in range(min(len(body), 4096)) if 0x20 < body[index] < 0x7E]
+    if not places:
+        return b"0" + body
+    at = chance.choice(places)
+    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
 
 
 async def both_ways(library: Library, asked: Worker, folder: Path, count: int) -> None:
