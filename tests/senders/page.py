@@ -313,8 +313,8 @@ _HEAD: Final = """\
 
 Made from the presets and from recorded requests by `python -m tests.senders.page`; a test holds it to both. What is signed is
 what a stranger who has seen a request cannot change. **Where the body is not signed, whoever has seen one genuine request can
-send another body with it** until its time or its secret ends: TLS, and for some a memory of deliveries, is all that stands against
-that. A refused request is answered alike for every reason.
+send another body with it** until its time or its secret ends: TLS, and for some a memory of deliveries, is all that stands
+against that. A refused request is answered alike for every reason.
 
 Secrets are named as files here; `from_env` does as well. A secret that a sender makes shorter than 16 bytes needs
 `allow_weak: true`.
