@@ -26,12 +26,23 @@ def hmac_of(settings: EnvelopeSignature) -> HmacSignature:
     return HmacSignature(scheme="hmac", **taken)
 
 
+class _HmacKey(Secret):
+    """One value of a secret, under its id."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, whole: Secret) -> None:
+        super().__init__(whole.id, whole.reveal("hmac_key"), created=whole.created)
+        self._whole = whole
+
+    def active(self, now: float) -> bool:
+        # SECURITY: asked of the secret itself each time: it is the one that is revoked, and a copy would live on.
+        return self._whole.active(now)
+
+
 def hmac_secrets(secrets: Sequence[Secret]) -> tuple[Secret, ...]:
-    """The value of each secret that is the HMAC's key, under the same id and for the same time."""
-    return tuple(
-        Secret(one.id, one.reveal("hmac_key"), not_before=one.not_before, not_after=one.not_after, created=one.created)
-        for one in secrets
-    )
+    """The value of each secret that is the HMAC's key, accepted whenever that secret is."""
+    return tuple(map(_HmacKey, secrets))
 
 
 class Envelope:

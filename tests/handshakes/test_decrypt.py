@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proxy.cli import main
 from proxy.messages import Request
+from proxy.policy.secrets import Secret
+from proxy.rules.decrypt import hmac_secrets
 from proxy.verdict import Reason
 from tests.conftest import Gates
 from tests.gates import RecordingBot, status, until
@@ -102,6 +104,15 @@ async def test_what_cannot_be_opened(tmp_path: Path) -> None:
         found = await judged(tmp_path, asked("POST", "", signed(sent, header), sent), decrypt="aes-256-gcm")
         assert found.status == 401
     assert (await judged(tmp_path, asked("POST", "", signed(body, nonce), body))).reason is Reason.NONE
+
+
+def test_revoked() -> None:
+    """A secret that is taken out of service proves no envelope from the next request on, in both of its values."""
+    secret = Secret("s", b"", values={"hmac_key": SECRET.encode()}, not_after=NOW + 1)
+    (part,) = hmac_secrets([secret])
+    assert part.active(NOW) and part.reveal() == SECRET.encode() and not part.active(NOW + 1)
+    secret.revoked = NOW
+    assert not part.active(NOW)
 
 
 async def test_every_byte(tmp_path: Path) -> None:
