@@ -101,7 +101,7 @@ class Sns:
         fields: Mapping[str, Any] = {name: document[name] for name in _READ if document.get(name) is not None}
         names = _SIGNED.get(str(fields.get("Type")))
         version = fields.get("SignatureVersion")
-        if names is None or version not in self._versions or not all(isinstance(one, str) for one in fields.values()):
+        if names is None or not all(isinstance(one, str) for one in fields.values()) or version not in self._versions:
             return self._malformed
         if any(name not in fields for name in names if name != "Subject"):
             return self._malformed
