@@ -119,5 +119,7 @@ def _messages(url: bytes, fields: bytes) -> list[bytes]:
     if b"'" in query:
         found.append(base + mark + query.replace(b"'", b"%27"))
     if b"%" in query or b"+" in query:
-        found.append(base + mark + urlencode(parse_qsl(query, keep_blank_values=True)).encode())
+        # Latin-1 is a byte a character: what is no ASCII, UTF-8 or not, is escaped byte for byte.
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+        found.append(base + mark + urlencode(pairs, encoding="latin-1").encode())
     return [one + fields for one in found]

@@ -50,6 +50,7 @@ async def twilio(folder: Path, url: str = URL, **route: object) -> Compiled:
         (URL, "?a=it's", f"{URL}?a=it's"),
         (URL, "?a=it's", f"{URL}?a=it%27s"),
         (URL, "?a=b%20c", f"{URL}?a=b+c"),
+        (URL, "?a=%c3%a9%20c", f"{URL}?a=%C3%A9+c"),
         (f"{URL}?old=1", "?old=1&new=2", f"{URL}?old=1&new=2"),
     ],
 )
@@ -176,6 +177,16 @@ async def test_signatures(tmp_path: Path) -> None:
     assert (await gate.judge(request(b"A=1", [FORM, signature(URL, b"A1", SECRET[1:])]))).reason is MISMATCH
     found = await gate.judge(request(b"A=1", [FORM, signature(URL, b"A1", SECRET[::-1])]))
     assert (found.reason, found.judgement.secret) == (OK, "s1")
+
+
+@pytest.mark.parametrize("query", [b"a=%ff%fe", b"a=%20\xff", b"a=+\xff", b"%C3=%A9&%", b"a=%00&&=&%zz", b"a=%ed%a0%80"])
+async def test_odd_queries(query: bytes, tmp_path: Path) -> None:
+    """A query that is no UTF-8 breaks nothing: it is signed as it came, and unsigned it is refused like any other."""
+    gate = await twilio(tmp_path)
+    target = b"/hook?" + query
+    signed = base64.b64encode(hmac.digest(SECRET.encode(), f"{URL}?".encode() + query + b"A1", "sha1"))
+    assert (await gate.judge(request(b"A=1", [FORM, signature(URL, b"A1")], target=target))).reason is MISMATCH
+    assert (await gate.judge(request(b"A=1", [FORM, (b"X-Twilio-Signature", signed)], target=target))).reason is OK
 
 
 async def test_sha256(tmp_path: Path) -> None:
