@@ -81,24 +81,27 @@ def _one_header(reads: list[Read]) -> Read:
 
 
 def _item(header: bytes, syntax: ListSyntax, key: bytes) -> Read:
+    named = listed(syntax, key)
+
     def read(request: Request) -> bytes | None:
         head = request.head
         if header in head.repeated:
             return None
-        found = pairs(head.named.get(header, b""), syntax, key)
+        found = named(head.named.get(header, b""))
         return found[0] if len(found) == 1 else None
 
     return read
 
 
-def pairs(value: bytes, syntax: ListSyntax, key: bytes) -> list[bytes]:
-    """The values of the items named ``key`` in a list such as ``t=1,v1=ab,v1=cd``."""
-    found = []
-    for item in value.split(syntax.separator.encode()):
-        name, mark, rest = item.strip().partition(syntax.pair.encode())
-        if mark and name == key:
-            found.append(rest)
-    return found
+def listed(syntax: ListSyntax, key: bytes) -> Callable[[bytes], list[bytes]]:
+    """The function that gives the values of the items named ``key`` in a list such as ``t=1,v1=ab,v1=cd``."""
+    separator, named = syntax.separator.encode(), key + syntax.pair.encode()
+    length = len(named)
+
+    def values(header: bytes) -> list[bytes]:
+        return [item[length:] for item in map(bytes.strip, header.split(separator)) if item.startswith(named)]
+
+    return values
 
 
 _MOST_FIELDS: Final = 1000

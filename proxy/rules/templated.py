@@ -11,8 +11,8 @@ from proxy.policy.secrets import Secret
 from proxy.policy.signatures import HashSignature, HmacSignature, TemplateSignature
 from proxy.policy.values import SelectorKind
 from proxy.rules.base import answer_of
-from proxy.rules.keys import Read, pairs, reader
-from proxy.rules.schemes import MOST_CANDIDATES, Signed, Written, hmac_digest, plain_digest, same, signed_bytes
+from proxy.rules.keys import Read, listed, reader
+from proxy.rules.schemes import MOST_CANDIDATES, Signed, Written, hmac_digest, plain_digest, same, signed_bytes, writer
 from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
 
 Proves = Callable[[bytes, Sequence[bytes]], bool]
@@ -49,11 +49,11 @@ class Templated:
         """The header where it stands in one; else ``_read`` finds it."""
         self._read = reader(stand)
         self._prefix = settings.prefix.encode()
-        self._items = settings.items
-        self._key = settings.items.key.encode() if settings.items else b""
+        self._listed = listed(settings.items, settings.items.key.encode()) if settings.items else None
         self._normal = normal
         self._provers = tuple(provers)
-        self._signed = signed_bytes(settings.template.parts, values, settings)
+        own = any(prover.own is not None for prover in self._provers)
+        self._signed = None if own else signed_bytes(settings.template.parts, values, settings)
         self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
         self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
         self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
@@ -67,27 +67,32 @@ class Templated:
         candidates = self._candidates(given)
         if not candidates or self._header in head.repeated:
             return self._malformed
-        message = self._signed(request)
-        if message is None:
-            return self._malformed
+        message = b"" if self._signed is None else self._signed(request)
         verdict: Verdict = self._mismatch
         for secret, proves, matched, own in self._provers:
+            signed = message if own is None else own(request)
+            if signed is None:
+                return self._malformed
             # SECURITY: no early exit: all candidates are compared with all secrets.
-            if secret.active(head.arrived) and proves(message if own is None else own(request) or b"", candidates):
+            if secret.active(head.arrived) and proves(signed, candidates):
                 verdict = matched
         return verdict
 
     def _candidates(self, given: bytes) -> list[bytes]:
-        found = pairs(given, self._items, self._key) if self._items else [given]
+        if self._listed is None:
+            normal = self._normal(given[len(self._prefix) :]) if given.startswith(self._prefix) else None
+            return [] if normal is None else [normal]
+        found = self._listed(given)
         if len(found) > MOST_CANDIDATES:
             return []
-        normal = (self._normal(one.removeprefix(self._prefix)) for one in found if one.startswith(self._prefix))
-        return [one for one in normal if one is not None]
+        several = [self._normal(one[len(self._prefix) :]) for one in found if one.startswith(self._prefix)]
+        return [one for one in several if one is not None]
 
 
 def digests(settings: HmacSignature | HashSignature, secrets: Sequence[Secret], values: Mapping[str, Read]) -> Templated:
     """The rule for an HMAC or a plain hash."""
     written = Written(settings.algorithm, settings.encoding)
+    algorithm, write = settings.algorithm, writer(settings.encoding)
     digest = hmac_digest if isinstance(settings, HmacSignature) else plain_digest
     parts = settings.template.parts
     # With {secret} among the signed bytes, each secret has a message of its own.
@@ -97,7 +102,7 @@ def digests(settings: HmacSignature | HashSignature, secrets: Sequence[Secret], 
         key = settings.decoded_key(secret.reveal()) if isinstance(settings, HmacSignature) else b""
 
         def proves(message: bytes, candidates: Sequence[bytes]) -> bool:
-            expected = written.write(digest(key, message, settings.algorithm))
+            expected = write(digest(key, message, algorithm))
             # SECURITY: no early exit among the candidates.
             return any([same(expected, candidate) for candidate in candidates])
 

@@ -73,6 +73,15 @@ async def test_a_secret_in_an_hmac(tmp_path: Path) -> None:
         assert judged.reason is reason
 
 
+async def test_percent_signs(tmp_path: Path) -> None:
+    """Per cent signs of a template and of a secret are themselves, wherever they stand."""
+    secret = "100%b-of-%s-sixteen-%%-bytes"  # noqa: S105 - of tests alone
+    rules = {"signature": {**SIGNED, "scheme": "hash", "template": "%b{secret}%{body}%%"}}
+    gate = await compiled(tmp_path, {"secrets": secrets(secret), "rules": rules})
+    digest = hashlib.sha256(b"%b" + secret.encode() + b"%" + b"%d body" + b"%%").hexdigest()
+    assert (await gate.judge(request(b"%d body", signature(digest)))).reason is OK
+
+
 LISTED: dict[str, Any] = {
     "scheme": "hmac",
     "header": "webhook-signature|svix-signature",
