@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from proxy.policy.callbacks import DingtalkSignature, EnvelopeSignature, LarkEnvelope, WecomSignature
 from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSignature
@@ -35,6 +35,14 @@ class Alternative(Settings):
         Field(description="what must stand where, as in header:X-Signature-Version=v1; its signature must be there anyway"),
     ] = ()
     signature: One
+
+    @field_validator("signature")
+    @classmethod
+    def _demanded(cls, signature: SignatureSettings) -> SignatureSettings:
+        # SECURITY: a way that may be missing would prove nothing and yet count as proved, claims and all.
+        if signature.when_missing == "pass":
+            raise ValueError("when_missing stands beside scheme: any, for all ways together")
+        return signature
 
 
 class AnySignature(SignatureSettings):

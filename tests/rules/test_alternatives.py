@@ -85,8 +85,9 @@ async def test_missing_may_pass(tmp_path: Path) -> None:
         [*WAYS[:1], {"when": ["header:X-Version"], "signature": WAYS[0]["signature"]}],
         [*WAYS[:1], {"when": ["nowhere:a=b"], "signature": WAYS[0]["signature"]}],
         [*WAYS[:1], {"signature": {"scheme": "hmac", "header": "X-Old"}}],
+        [*WAYS[:1], {"signature": {**WAYS[2]["signature"], "when_missing": "pass"}}],
     ],
-    ids=["one", "none", "nested", "no plain scheme", "no value", "no place", "no template"],
+    ids=["one", "none", "nested", "no plain scheme", "no value", "no place", "no template", "one that may be missing"],
 )
 async def test_faults(ways: list[dict[str, Any]], tmp_path: Path) -> None:
     """What is no choice among plain schemes is a fault of the policy."""
