@@ -6,7 +6,9 @@ import logging
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from aiohttp.http_parser import RawRequestMessage
@@ -64,6 +66,8 @@ class Listener:
         self._seats = seats
         self._shared: socket.socket | None = None
         self._welcoming: set[asyncio.Task[None]] = set()
+        self._begun: Counter[str] = Counter()
+        """Of each peer's group the connections that are being set up."""
         self._yielded = 0
 
     async def open(self, address: Endpoint, sock: socket.socket) -> Endpoint:
@@ -98,15 +102,24 @@ class Listener:
 
     def _accept(self) -> None:
         assert self._shared is not None  # noqa: S101 - only then are we called
-        sock, _ = self._shared.accept()
-        if len(self._welcoming) >= self.limits.connections:
+        sock, name = self._shared.accept()
+        # SECURITY: handshakes that never end would else take everybody's places, and need no more than one address for it.
+        peer = self._peer(name)
+        group = peer.group if peer is not None else ""
+        few = (
+            peer in (None, UNIX)
+            or peer in self.handler.serving.trusted
+            or self._begun[group] < self.limits.connections_per_client
+        )
+        if len(self._welcoming) >= self.limits.connections or not few:
             self.turned_away += 1
             sock.close()
             return
         sock.setblocking(False)
         task = self.loop.create_task(self._welcome(sock))
         self._welcoming.add(task)
-        task.add_done_callback(self._welcomed)
+        self._begun[group] += 1
+        task.add_done_callback(partial(self._welcomed, group))
         self._count()
 
     def _pause(self, seconds: float) -> None:
@@ -133,8 +146,11 @@ class Listener:
         except OSError:  # a handshake that failed, as every scanner's does
             sock.close()
 
-    def _welcomed(self, task: asyncio.Task[None]) -> None:
+    def _welcomed(self, group: str, task: asyncio.Task[None]) -> None:
         self._welcoming.discard(task)
+        self._begun[group] -= 1
+        if not self._begun[group]:
+            del self._begun[group]
         self._count()
 
     def _count(self) -> None:
@@ -160,10 +176,7 @@ class Listener:
 
     def admit(self, line: Intake, transport: asyncio.Transport) -> Wire | None:
         """Count it in, or turn it away where a cap is reached."""
-        peername = transport.get_extra_info("peername")
-        # SECURITY: who resets before it is accepted has no name any more, and must not pass for a unix socket's end.
-        nameless = UNIX if self.unix else None
-        peer = parse_address(peername[0].partition("%")[0]) if isinstance(peername, tuple) else nameless
+        peer = self._peer(transport.get_extra_info("peername"))
         if peer is None:
             return None
         trusted = peer in self.handler.serving.trusted
@@ -183,6 +196,11 @@ class Listener:
         encrypted = transport.get_extra_info("ssl_object")
         certificate = encrypted.getpeercert(True) if encrypted is not None else None
         return Wire(peer, peer, trusted, encrypted is not None, certificate)
+
+    def _peer(self, name: object) -> Address | None:
+        # SECURITY: who resets before it is accepted has no name any more, and must not pass for a unix socket's end.
+        nameless = UNIX if self.unix else None
+        return parse_address(name[0].partition("%")[0]) if isinstance(name, tuple) else nameless
 
     def proxied_for(self, wire: Wire, source: Address) -> Wire:
         """The wire of a connection whose preamble names its source."""

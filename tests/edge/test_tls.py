@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +201,16 @@ def test_a_handshake_that_never_ends(stage: Stage, trust: Trust) -> None:
             assert line.ask(request()).status == 200
         with suppress(ConnectionResetError):
             assert sock.recv(1) == b""
+
+
+def test_handshakes_of_one_client(tmp_path: Path) -> None:
+    """Whoever begins handshakes and never ends them takes a client's share of the connections, and nobody else's place."""
+    trust = Trust(tmp_path)
+    limits = {"connections": 8, "connections_per_client": 4}
+    with staged(tmp_path, always(OK), limits=limits, **mutual(trust)) as stage, ExitStack() as held:
+        for _ in range(8):
+            held.enter_context(socket.create_connection(("127.0.0.1", stage.gate.port), timeout=PATIENCE))
+        other = socket.create_connection(("127.0.0.1", stage.gate.port), timeout=PATIENCE, source_address=("127.0.0.2", 0))
+        with other, trust.sender().wrap_socket(other, server_hostname=NAME) as line:
+            line.sendall(request())
+            assert line.recv(65536).split()[1] == b"200"
