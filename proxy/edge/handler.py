@@ -116,7 +116,8 @@ class Handler:
             return
         story.judgement = judgement = gate.open()
         budget = serving.budget
-        stopped = gate.door(head, judgement) or (budget.hopeless(head, gate, judgement) if budget.spent else None)
+        stopped = await gate.asking_door(head, judgement) if gate.asks else gate.door(head, judgement)
+        stopped = stopped or (budget.hopeless(head, gate, judgement) if budget.spent else None)
         if stopped is not None:
             self._refuse(line, story, budget.spend(head, gate, judgement, stopped))
             return

@@ -281,10 +281,8 @@ class Intake(asyncio.Protocol):
         site = self._site
         if site.buffered + (head.length or 0) > site.limits.buffered_bytes:
             return Reason.OVERLOADED
-        if self._ended:
-            return Reason.CLIENT_ABORTED
         # From HTTP/1.0 the expectation has to be ignored (RFC 9110 section 10.1.1).
-        if b"expect" in head.named and not self._payload.total_bytes and not self.speaks_1_0:
+        if b"expect" in head.named and not (self._payload.total_bytes or self._held or self.left or self.speaks_1_0):
             self.transport.write(CONTINUE)
         self._body_limit = limit
         self._since = self._read_at = time.monotonic()
@@ -292,6 +290,10 @@ class Intake(asyncio.Protocol):
         self._waiter = waiter
         self.phase = Phase.BODY
         self._collect()
+        if self._held:  # it came while the head was judged
+            self._more(self._unhold())
+        if self.left:
+            self._settle_body(Reason.CLIENT_ABORTED)
         stop = await waiter
         self._waiter = None
         self.phase = Phase.BUSY

@@ -18,7 +18,7 @@ from proxy.observe.series import Series
 from proxy.verdict import RULE_REASONS, UNROUTED, Cause, Mode, Outcome, Reason, RuleName, outcome_of
 
 STANCES: Final = ("enforce", "report", "off", "share")
-STORE_OPERATIONS: Final = ("claim", "confirm", "release", "emptied")
+STORE_OPERATIONS: Final = ("claim", "confirm", "release", "rate", "emptied")
 """The last one is no operation of ours: a store that is shared was found without what it had held."""
 KEY_FETCHES: Final = ("fetched", "unchanged", "failed")
 """How a fetch of keys that stand elsewhere can end."""

@@ -21,13 +21,13 @@ from proxy.rules.content import Content
 from proxy.rules.ip import Ip
 from proxy.rules.keys import pointer, reader
 from proxy.rules.meter import Shared
-from proxy.rules.rate import Rate
+from proxy.rules.rate import Rate, StoreRate
 from proxy.rules.replay import Replay
 from proxy.rules.schema import Schema, validator
 from proxy.rules.size import DeclaredSize, Size
 from proxy.rules.timestamp import Timestamp
 from proxy.rules.transport import Transport
-from proxy.store.base import Store
+from proxy.store.base import SharedRates, Store
 from proxy.verdict import Mode
 
 _FORWARDING = frozenset({
@@ -58,8 +58,15 @@ def build(
 ) -> Routes:
     """Compile a sound policy to what the hot path runs. Without a keyring no key that stands elsewhere is ever at hand.
 
-    ``rates`` are due times that several workers count together.
+    ``rates`` are due times that several workers count together; a store that offers rates counts for all who share it.
     """
+    together = store if isinstance(store, SharedRates) else None
+
+    def rate(route: Route) -> Rate | None:
+        settings = route.rules.rate
+        if settings is None or together is None:
+            return Rate(settings, rates, route.name) if settings is not None else None
+        return StoreRate(settings, together, store_failed, rates, route.name)
 
     def replay(route: Route) -> Replay | None:
         settings = route.rules.replay
@@ -75,7 +82,7 @@ def build(
     managed = set(_FORWARDING)
     for route in policy.routes:
         own = secrets.get(route.name, ())
-        gate = _gate(policy, route, own, schemas, replay(route), switch, keyring, rates)
+        gate = _gate(policy, route, own, schemas, rate(route), replay(route), switch, keyring)
         gates[route.path.encode()] = known = receiving(gate, route, own, secrets.get(token_owner(route.name), ()))
         known.prepare = _prepare(gate)
         managed.update(_relied_on(route))
@@ -87,13 +94,13 @@ def _gate(
     route: Route,
     secrets: tuple[Secret, ...],
     schemas: Mapping[str, Any],
+    rate: Rate | None,
     replay: Replay | None,
     switch: Switch,
     keyring: Keyring | None,
-    rates: Shared | None,
 ) -> Gate:
     rules = route.rules
-    door = _door(policy, route, secrets, rates)
+    door = _door(policy, route, secrets, rate)
     desk, shape = _desk(route, secrets, schemas, keyring)
     replay_mode = rules.replay.mode if rules.replay is not None else Mode.OFF
     size = rules.size
@@ -134,7 +141,7 @@ def _prepare(gate: Gate) -> Callable[[Request], Awaitable[None] | None] | None:
     return next((rule.prepare for rule, _ in gate.plans[Mode.ENFORCE].desk if isinstance(rule, Prepares)), None)
 
 
-def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...], rates: Shared | None) -> list[tuple[HeadRule, Mode]]:
+def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...], rate: Rate | None) -> list[tuple[HeadRule, Mode]]:
     """Before the body is read, cheapest and least telling first; the declared size before the secret, as the surface says."""
     rules = route.rules
     table: list[tuple[HeadRule, Mode]] = []
@@ -143,8 +150,8 @@ def _door(policy: Policy, route: Route, secrets: tuple[Secret, ...], rates: Shar
         table.append((Transport(rules.transport, pins), rules.transport.mode))
     if rules.ip is not None:
         table.append((Ip(rules.ip, networks_of(rules.ip.allow), networks_of(rules.ip.deny)), rules.ip.mode))
-    if rules.rate is not None:
-        table.append((Rate(rules.rate, rates, route.name), rules.rate.mode))
+    if rules.rate is not None and rate is not None:
+        table.append((rate, rules.rate.mode))
     if rules.size is not None:
         table.append((DeclaredSize(rules.size), rules.size.mode))
     token = head_rule(rules.signature, secrets)

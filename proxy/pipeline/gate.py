@@ -12,6 +12,7 @@ from proxy.messages import Head, Request
 from proxy.pipeline.modes import chosen
 from proxy.policy.values import Stance
 from proxy.rules.base import BodyRule, HeadRule
+from proxy.rules.rate import StoreRate
 from proxy.rules.replay import UNCHECKED, Replay, Reserved
 from proxy.verdict import PASS, STATUS, Cause, Fail, Finding, Mode, Pass, Reason, Refusal, RuleName, Verdict
 
@@ -66,7 +67,8 @@ class Gate:
     """All rules of one route. ``stance`` alone may change while it lives: the switch turns it."""
 
     __slots__ = (
-        "_optional", "_proved", "event", "methods", "name", "pinned", "plans", "prepare", "query", "replay", "senders", "stance",
+        "_optional", "_proved", "asks", "event", "methods", "name", "pinned", "plans", "prepare", "query", "replay", "senders",
+        "stance",
     )  # fmt: skip
 
     waives: ClassVar[bool] = False
@@ -96,10 +98,12 @@ class Gate:
         self.senders = senders
         self.event = event
         self.pinned = pinned
-        self._proved = proved
         self.prepare: Callable[[Request], Awaitable[None] | None] | None = None
         """Only where keys stand elsewhere: what to wait for before a request is judged."""
+        self._proved = proved
         self._optional = optional
+        self.asks = any(isinstance(rule, StoreRate) for plan in plans.values() for rule, _ in plan.door)
+        """Its door has to ask the store: ``asking_door`` judges then."""
 
     def gate_of(self, head: Head) -> "Gate":
         """The gate that judges a request with this head."""
@@ -120,11 +124,29 @@ class Gate:
             if verdict is PASS:
                 continue
             refusal = self._note(verdict, rule.name, mode, judgement, head)
-            if refusal is not None:
-                if judgement.share == 100 or rule.name in self.pinned:
-                    return refusal
-                judgement.held = judgement.held or refusal
+            if refusal is not None and self._stops(refusal, rule, judgement):
+                return refusal
         return None
+
+    async def asking_door(self, head: Head, judgement: Judgement) -> Refusal | None:
+        """Judge the head, where a rate is counted in the store."""
+        for rule, mode in judgement.plan.door:
+            try:
+                verdict = await rule.ask(head) if isinstance(rule, StoreRate) else rule.check(head)
+            except Exception:
+                verdict = _broke(rule.name)
+            if verdict is PASS:
+                continue
+            refusal = self._note(verdict, rule.name, mode, judgement, head)
+            if refusal is not None and self._stops(refusal, rule, judgement):
+                return refusal
+        return None
+
+    def _stops(self, refusal: Refusal, rule: HeadRule, judgement: Judgement) -> bool:
+        if judgement.share == 100 or rule.name in self.pinned:
+            return True
+        judgement.held = judgement.held or refusal
+        return False
 
     def body_limit(self, judgement: Judgement) -> int:
         """Where reading stops. While the share has not spoken, only the wall holds."""

@@ -20,8 +20,10 @@ class Meter:
 
     def __init__(self, requests: float, seconds: float, burst: int, shared: Shared | None = None, scope: str = "") -> None:
         """``scope`` tells the clients of this meter from those of others that share the same due times."""
-        self._interval = seconds / requests
-        self._slack = self._interval * (burst - 1)
+        self.interval = seconds / requests
+        """Seconds between two requests in the long run."""
+        self.slack = self.interval * (burst - 1)
+        """Seconds of them that may be spent in advance."""
         self._shared = shared
         self._scope = f"{scope} "
         self._due: dict[str, float] = {}
@@ -30,7 +32,7 @@ class Meter:
     def take(self, client: str, now: float) -> float:
         """Count one at ``now`` (monotonic seconds), unless it is too early: 0.0, or the seconds to wait, uncounted."""
         if self._shared is not None:
-            wait = self._shared.take((self._scope + client).encode(), now, self._interval, self._slack)
+            wait = self._shared.take((self._scope + client).encode(), now, self.interval, self.slack)
             if wait is not None:
                 return wait
         due = self._due.get(client)
@@ -38,10 +40,10 @@ class Meter:
             if due is None and len(self._due) >= _KEPT and not self._room(now):
                 client = ""
             due = max(self._due.get(client, now), now)
-        wait = due - now - self._slack
+        wait = due - now - self.slack
         if wait > 1e-9:
             return wait
-        self._due[client] = due + self._interval
+        self._due[client] = due + self.interval
         return 0.0
 
     def _room(self, now: float) -> bool:

@@ -8,7 +8,7 @@ the process that made it: when that process is dead, the claim's end is unknown 
 import asyncio
 from collections.abc import Awaitable
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
 class Claimed(Enum):
@@ -62,6 +62,7 @@ class Store(Protocol):
         """How many keys are held, roughly; for the gauge."""
 
 
+@runtime_checkable
 class SharedRates(Protocol):
     """What a store may offer besides: rates that all who share it count together (GCRA, as the rate rule does it alone)."""
 

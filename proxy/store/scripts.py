@@ -64,13 +64,18 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local due = tonumber(redis.call('GET', KEYS[1]) or 0)
 if due < now then due = now end
+local most = now + tonumber(ARGV[1]) + tonumber(ARGV[2])
+if due > most then due = most end
 local wait = due - now - tonumber(ARGV[2])
 if wait > 0 then return wait end
 due = due + tonumber(ARGV[1])
 redis.call('SET', KEYS[1], string.format('%.0f', due), 'PX', math.ceil((due - now) / 1000) + 1)
 return 0
 """)
-"""(interval, slack), both in microseconds: 0 when it may pass, else the microseconds to wait."""
+"""(interval, slack), both in microseconds: 0 when it may pass, else the microseconds to wait.
+
+What is further ahead than counting can bring it was counted by a slower rate, before a reload.
+"""
 
 LOADS: Final = tuple(script.load for script in (CONFIRM, RELEASE, RENEW, TAKE_OVER, RATE))
 """The commands that make the scripts known to a server."""

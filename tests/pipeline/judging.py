@@ -131,7 +131,8 @@ class Compiled:
     async def judge(self, request: Request) -> Judged:
         """Door, body, desk."""
         judgement = self.gate.open()
-        refusal = self.gate.door(request.head, judgement)
+        gate, head = self.gate, request.head
+        refusal = await gate.asking_door(head, judgement) if gate.asks else gate.door(head, judgement)
         if refusal is not None:
             return Judged(refusal, judgement)
         if len(request.body) > self.gate.body_limit(judgement):
