@@ -12,7 +12,7 @@ from proxy.policy.publickeys import load
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import EcdsaSignature, Ed25519Signature, RsaSignature
 from proxy.rules.keys import Read
-from proxy.rules.schemes import decoded
+from proxy.rules.schemes import decoder
 from proxy.rules.templated import Prover, Templated
 from proxy.verdict import Pass
 
@@ -34,11 +34,12 @@ def public_keys(settings: PublicKeyed, secrets: Sequence[Secret], values: Mappin
         verify = verifier(settings, load(settings.kind, settings.key, secret.reveal()))
 
         def proves(message: bytes, candidates: Sequence[bytes]) -> bool:
+            # SECURITY: no early exit among the candidates.
             return any([_proved(verify, candidate, message) for candidate in candidates])
 
         return Prover(secret, proves, Pass(secret.id))
 
-    return Templated(settings, list(map(prover, secrets)), lambda one: decoded(one, settings.encoding), values)
+    return Templated(settings, list(map(prover, secrets)), decoder(settings.encoding), values)
 
 
 def _proved(verify: Verify, signature: bytes, message: bytes) -> bool:

@@ -133,25 +133,44 @@ def encoded(signature: bytes, encoding: str) -> bytes:
 
 
 def decoded(candidate: bytes, encoding: str) -> bytes | None:
-    """The bytes of a signature as it stands in a header, or ``None`` where it is not written so.
+    """The bytes of a signature as it stands in a header, or ``None`` where it is not written so."""
+    return decoder(encoding)(candidate)
+
+
+def decoder(encoding: str) -> Callable[[bytes], bytes | None]:
+    """The function that reads a signature as it stands in a header.
 
     SECURITY: one signature has one written form, but for the case of ``hex-any-case`` and base64url's padding: the library reads
     over bits of the last base64 character that belong to no byte, so what was read is written again and compared.
     """
-    try:
-        if encoding.startswith("hex"):
-            found = binascii.unhexlify(candidate)
-            written = candidate if encoding == "hex-any-case" else binascii.hexlify(found)
-        elif encoding == "base64url":
-            candidate = candidate.rstrip(b"=")
-            found = base64.urlsafe_b64decode(candidate + b"=" * (-len(candidate) % 4))
-            written = base64.urlsafe_b64encode(found).rstrip(b"=")
-        else:
-            found = binascii.a2b_base64(candidate)
-            written = binascii.b2a_base64(found, newline=False)
-    except (binascii.Error, ValueError):
-        return None
-    return found if found and written == candidate else None
+    read, write = _FORMS[encoding]
+
+    def decode(candidate: bytes) -> bytes | None:
+        try:
+            found = read(candidate)
+        except ValueError:
+            return None
+        return found if found and write(found, candidate) == candidate else None
+
+    return decode
+
+
+def _read_url(candidate: bytes) -> bytes:
+    return base64.urlsafe_b64decode(candidate + b"=" * (-len(candidate) % 4))
+
+
+def _write_url(found: bytes, candidate: bytes) -> bytes:
+    whole = base64.urlsafe_b64encode(found)
+    return whole if candidate.endswith(b"=") else whole.rstrip(b"=")
+
+
+_FORMS: Final[Mapping[str, tuple[Callable[[bytes], bytes], Callable[[bytes, bytes], bytes]]]] = {
+    "hex": (binascii.unhexlify, lambda found, _: binascii.hexlify(found)),
+    "hex-any-case": (binascii.unhexlify, lambda _, candidate: candidate),
+    "base64": (binascii.a2b_base64, lambda found, _: binascii.b2a_base64(found, newline=False)),
+    "base64url": (_read_url, _write_url),
+}
+"""How a form is read, and how what was read is written, perhaps as the candidate was."""
 
 
 def plain_digest(key: bytes, message: bytes, algorithm: str) -> bytes:
