@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import latency, memory, store_cost, throughput
+from . import latency, memory, schemes, store_cost, throughput
 from .errors import BenchError
 from .peers import PEERS, Peer
 from .report import Report
@@ -61,6 +61,7 @@ def _measure_gate(stage: Stage, report: Report) -> None:
         report.memory = memory.measure(stage, gate, report.scale.idle_connections)
         with tempfile.TemporaryDirectory() as folder:
             report.stores = store_cost.measure(Path(folder), report.scale.store_rounds, _tell)
+            report.schemes = schemes.measure(Path(folder), report.scale.store_rounds, _tell)
     except (BenchError, OSError) as error:
         stage.drop("hookgate", error)
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from .latency import Added
 from .memory import Memory
+from .schemes import Costs as SchemeCosts
 from .store_cost import Costs
 from .throughput import Cost
 
@@ -35,7 +36,25 @@ _CLAIMS = (
 )
 
 
-def judge(costs: dict[str, Cost], latency: Added | None, memory: Memory | None, stores: Costs) -> list[Goal]:
+_HMACS = ("hmac, hex", "hmac, base64", "hmac, list", "hmac, list, base64")
+_BODY = 4096
+
+
+def _schemes(costs: SchemeCosts) -> list[Goal]:
+    """The slowest HMAC, and what the most is that a scheme adds to its cryptography."""
+    slowest = max((costs[name][_BODY][0] for name in _HMACS if name in costs), default=None)
+    added = {name: rule - bare for name, by_size in costs.items() for rule, bare in [by_size[_BODY]]}
+    most = max(added, key=lambda name: added[name], default="")
+    which = f" ({most})" if most else ""
+    return [
+        Goal("an HMAC over 4 kB, whatever its form, us", 15.0, slowest),
+        Goal(f"the policy around a scheme's cryptography, 4 kB, us{which}", 3.0, added.get(most)),
+    ]
+
+
+def judge(
+    costs: dict[str, Cost], latency: Added | None, memory: Memory | None, stores: Costs, schemes: SchemeCosts
+) -> list[Goal]:
     """Every goal, measured or not."""
     gate = costs.get("hookgate")
     goals = [
@@ -50,4 +69,5 @@ def judge(costs: dict[str, Cost], latency: Added | None, memory: Memory | None, 
         Goal("resident memory a worker, MB", 60.0, memory.worker / 1e6 if memory else None),
         Goal("resident memory an idle connection, kB", 8.0, memory.per_idle_connection / 1e3 if memory else None),
         *(Goal(promise, limit, stores[name][32] if name in stores else None) for name, limit, promise in _CLAIMS),
+        *_schemes(schemes),
     ]

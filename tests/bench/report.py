@@ -11,6 +11,8 @@ from .latency import Added
 from .memory import Memory
 from .orders import Result
 from .peers import PEERS
+from .schemes import Costs as SchemeCosts
+from .schemes import table as scheme_table
 from .store_cost import Costs, table
 from .throughput import Cost, Scale
 from .update import BODY_BYTES
@@ -32,11 +34,12 @@ class Report:
     latency: Added | None = None
     memory: Memory | None = None
     stores: Costs = field(default_factory=dict)
+    schemes: SchemeCosts = field(default_factory=dict)
 
     @property
     def goals(self) -> list[Goal]:
         """The promises beside what was measured."""
-        return judge(self.costs, self.latency, self.memory, self.stores)
+        return judge(self.costs, self.latency, self.memory, self.stores, self.schemes)
 
     def text(self) -> str:
         """All of it, in lines that fit a terminal."""
@@ -56,6 +59,7 @@ class Report:
             if self.latency
             else None,
             "store_us": self.stores,
+            "scheme_us": self.schemes,
             "memory_bytes": self.memory._asdict() if self.memory else None,
             "goals": [goal._asdict() | {"met": goal.met} for goal in self.goals],
         }
@@ -98,6 +102,9 @@ class Report:
         if self.stores:
             yield ""
             yield from table(self.stores)
+        if self.schemes:
+            yield ""
+            yield from scheme_table(self.schemes)
 
     def _goals(self) -> Iterator[str]:
         yield ""

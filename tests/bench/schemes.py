@@ -233,7 +233,13 @@ def body_of(size: int, *, form: bool = False) -> bytes:
 
 def check_of(case: Case, size: int, folder: Path) -> tuple[Callable[[Head, bytes], Verdict], Request, bytes]:
     """The rule of a sender's preset, a genuine request of this size, and the secret."""
-    route = {"name": "bot", "path": "/hook", "provider": case.provider, "public_url": URL, "secrets": [case.secret]}
+    route: dict[str, Any] = {
+        "name": "bot",
+        "path": "/hook",
+        "provider": case.provider,
+        "public_url": URL,
+        "secrets": [case.secret],
+    }
     if case.provider == "rfc9421":
         route["rules"] = {"signature": {"components": ["@method", "@authority", "@path", "content-digest"]}}
     policy = {
