@@ -4,8 +4,10 @@ A scheme whose libraries are large is imported where a route has it, and nowhere
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from proxy.keyring.base import Keyring, NoNetwork
+from proxy.messages import Request
 from proxy.policy.callbacks import CallbackSignature, EnvelopeSignature, LarkEnvelope
 from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSignature
 from proxy.policy.message_signatures import MessageSignature
@@ -123,10 +125,22 @@ def values_of(route: Route, settings: TemplateSignature) -> Mapping[str, Read]:
     if route.rules.timestamp is not None:
         values["timestamp"] = timestamp_of(route)
     if settings.id is not None:
-        values["id"] = read_of(settings, settings.id)
+        values["id"] = _ending(read_of(settings, settings.id), settings)
     if route.public_url is not None:
         values["url"] = signed_url(route.public_url)
     return values
+
+
+def _ending(read: Read, settings: TemplateSignature) -> Read:
+    """SECURITY: with the text that follows ``{id}`` inside it, what is signed has two readings, and two deliveries to claim."""
+    follows = (after.literal for part, after in pairwise(settings.template.parts) if part.place == "id" and after.literal)
+    mark = next(follows, b"")
+
+    def ended(request: Request) -> bytes | None:
+        found = read(request)
+        return None if found is None or mark in found else found
+
+    return ended if mark else read
 
 
 def timestamp_of(route: Route) -> Read:

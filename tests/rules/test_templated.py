@@ -5,14 +5,17 @@ import hashlib
 import hmac
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from proxy.messages import Field
 from proxy.rules.schemes import decoded, encoded
 from proxy.verdict import Reason
 from tests.pipeline.judging import SECRET, compiled, request, secrets
+from tests.rules.made_keys import made_key
 
 OK, MISSING, MALFORMED, MISMATCH = (
     Reason.NONE,
@@ -151,3 +154,19 @@ def test_free_padding() -> None:
     assert decoded(b"+/8=", "base64") == b"\xfb\xff"
     assert decoded(b"+/8", "base64") is None
     assert decoded(b"+/9=", "base64") is None
+
+
+async def test_an_id_ends_where_the_template_says(tmp_path: Path) -> None:
+    """Who repeats a request cannot move the id's end to a later separator, and with it make a delivery that nobody has seen."""
+    made = made_key("rsa")
+    gate = await compiled(tmp_path, {"provider": "kick", "secrets": [{"id": "s", "value": made.public("pem")}]})
+    signed = b"01JHJ2Q.2025-12-31T23:59:59.123Z.{}"
+    key = cast(rsa.RSAPrivateKey, made.key)
+    mark = base64.b64encode(key.sign(signed, padding.PKCS1v15(), hashes.SHA256()))
+
+    async def judged(id: bytes, stamp: bytes) -> Reason:
+        named = [(b"Message-Id", id), (b"Message-Timestamp", stamp), (b"Signature", mark)]
+        return (await gate.judge(request(b"{}", [(b"Kick-Event-" + name, value) for name, value in named]))).reason
+
+    assert await judged(b"01JHJ2Q.2025-12-31T23:59:59", b"123Z") is MALFORMED
+    assert await judged(b"01JHJ2Q", b"2025-12-31T23:59:59.123Z") is OK
