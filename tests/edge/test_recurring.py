@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -193,6 +194,36 @@ async def test_bounded() -> None:
             WIRE.key(), b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n" % number, found[0]._replace(started=9.0)
         )
     assert len(fresh.recurring._known) == 1
+
+
+async def test_learning_is_paced_by_its_cost() -> None:
+    """The more fields a head has that was learnt, the longer no other is."""
+    heads = HeadReader(BOUNDS)
+    key, line = WIRE.key(), b"POST /%d HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n%b\r\n"
+    few, many = b"", b"".join(b"a%d: b\r\n" % number for number in range(50))
+    learnt = []
+    for number, (moment, fields) in enumerate(((1.0, many), (1.05, few), (1.15, few), (1.3, few), (1.35, few))):
+        data = line % (number, fields)
+        found = read(data)
+        assert found is not None
+        heads.recurring.remember(key, data, found[0]._replace(started=moment))
+        learnt.append(recalled(heads, data) is not None)
+    assert learnt == [True, False, False, True, True]
+
+
+async def test_no_long_look() -> None:
+    """A head that is too long to be known is told at once, however much of it has come."""
+    heads = HeadReader(BOUNDS)
+    head = b"POST /w HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nX: y%b\r\n\r\n"
+    assert learn(heads, head % b"")
+
+    def cost(data: bytes) -> float:
+        began = time.thread_time()
+        for _ in range(20):
+            assert recalled(heads, data) is None
+        return time.thread_time() - began
+
+    assert cost(head % (b" " * 250_000)) < 20 * cost(head % (b" " * 2_000))
 
 
 def test_judged_like_the_first(tmp_path: Path) -> None:
