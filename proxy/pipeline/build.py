@@ -118,6 +118,7 @@ def _gate(
             shape=tuple((rule, mode) for rule, own in shape if (mode := milder(own, base)) is not Mode.OFF),
             body_limit=min(size.max, limit) if stops and size else limit,
             oversize=Size(size).fail if stops and size else None,
+            demands_proof=rules.signature is not None and milder(rules.signature.mode, base) is Mode.ENFORCE,
         )
 
     listed = route.senders

@@ -35,6 +35,8 @@ class Plan(NamedTuple):
     """Reading stops here."""
     oversize: Fail | None
     """What is found when it does; ``None`` for the wall that holds in every mode."""
+    demands_proof: bool = False
+    """What goes on has been signed: the signature is enforced."""
 
 
 class Judgement:
@@ -246,7 +248,9 @@ class Gate:
             return False
         if not judgement.findings:
             return True
-        return self._proved and not any(found.rule in _PROOFS for found in judgement.findings)
+        # A time that is only told must not let a proved request go on uncounted: whoever repeats it would wait until it is old.
+        doubts = {RuleName.SIGNATURE} if judgement.plan.demands_proof else _PROOFS
+        return self._proved and not any(found.rule in doubts for found in judgement.findings)
 
     def _unclaimed(self, claimed: Reserved | Fail, judgement: Judgement) -> Refusal | None:
         if isinstance(claimed, Fail):

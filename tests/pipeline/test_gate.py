@@ -189,6 +189,21 @@ async def test_forgeries_leave_no_claim(mode: str, own: str, fields: list[Field]
         assert (await gate.deliver(request(body, signed(body, fresh)))).reason is OK
 
 
+@pytest.mark.parametrize("stamp", [b"1", b"4102444800", b"yesterday"], ids=["old", "ahead", "no time"])
+async def test_a_time_that_is_only_told_is_no_way_around_the_claim(stamp: bytes, tmp_path: Path) -> None:
+    """Where the time is reported and the signature enforced, a proved request with an odd time counts once like any other."""
+    rules = route(signature=HMAC, timestamp={"header": "X-Time", "mode": "report"}, replay={"key": "json:/update_id"})
+    gate = await compiled(tmp_path, rules)
+    body = b'{"update_id":1}'
+    fields = signed(body, (b"X-Time", stamp))
+    assert (await gate.deliver(request(body, fields))).reason is OK
+    assert (await gate.deliver(request(body, fields))).reason is Reason.REPLAY_DUPLICATE
+    turned(gate.gate, "report")
+    body = b'{"update_id":2}'
+    assert (await gate.deliver(request(body, signed(body, (b"X-Time", stamp))))).reason is OK
+    assert gate.store.entries() == 1
+
+
 @pytest.mark.parametrize("scheme", ["token", "hmac"])
 async def test_what_is_not_proved_leaves_no_claim(scheme: str, tmp_path: Path) -> None:
     """With when_missing: pass a request without the header goes on, but only a proved one reserves its id."""
