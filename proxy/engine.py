@@ -77,7 +77,7 @@ class Engine:
         self._budgets = Budgets(rates)
         self._pools: dict[_Far, Pool] = {}
         self._store: Store = open_store(
-            loaded.policy.store.url, loaded.redis, lease=_lease(loaded.policy), event=metrics.store_failed
+            loaded.policy.store.url, loaded.redis, lease=lease(loaded.policy), event=metrics.store_failed
         )
         self._ring = Ring(told=metrics.keys_fetched)
         self._telling = Telling(loaded, sink, metrics)
@@ -276,10 +276,10 @@ def _close_others(pools: Mapping[_Far, Pool], kept: Mapping[_Far, Pool]) -> None
         pools[far].close()
 
 
-def _lease(policy: Policy) -> float:
+def lease(policy: Policy) -> float:
     """Longer than any request can be under way; what takes longer all the same is renewed."""
     upstreams = [_upstream_of(route, policy) for route in policy.routes]
-    return max(upstream.connect_timeout + upstream.timeout for upstream in upstreams) + 5.0
+    return max(upstream.whole for upstream in upstreams) + 5.0
 
 
 def _upstream_of(route: Route, policy: Policy) -> UpstreamSettings:

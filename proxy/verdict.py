@@ -131,30 +131,16 @@ STATUS: dict[Reason, int] = {
     Reason.RULE_BROKE: 500,
 }
 
-CLOSES: frozenset[Reason] = frozenset(
-    {
-        Reason.MALFORMED_REQUEST,
-        Reason.UNSUPPORTED_FRAMING,
-        Reason.HEADER_TOO_LARGE,
-        Reason.URI_TOO_LONG,
-        Reason.REQUEST_TIMEOUT,
-        Reason.EXPECTATION_FAILED,
-        Reason.CLIENT_ABORTED,
-    }
-)
+CLOSES: frozenset[Reason] = frozenset({
+    Reason.MALFORMED_REQUEST, Reason.UNSUPPORTED_FRAMING, Reason.HEADER_TOO_LARGE, Reason.URI_TOO_LONG,
+    Reason.REQUEST_TIMEOUT, Reason.EXPECTATION_FAILED, Reason.CLIENT_ABORTED,
+})  # fmt: skip
 """Reasons after which a connection is never used again: its framing is in doubt."""
 
-FAILURES: frozenset[Reason] = frozenset(
-    {
-        Reason.UPSTREAM_UNREACHABLE,
-        Reason.UPSTREAM_PROTOCOL,
-        Reason.UPSTREAM_TIMEOUT,
-        Reason.RULE_BROKE,
-        Reason.STORE_UNREACHABLE,
-        Reason.KEYS_UNREACHABLE,
-        Reason.OVERLOADED,
-    }
-)
+FAILURES: frozenset[Reason] = frozenset({
+    Reason.UPSTREAM_UNREACHABLE, Reason.UPSTREAM_PROTOCOL, Reason.UPSTREAM_TIMEOUT, Reason.RULE_BROKE,
+    Reason.STORE_UNREACHABLE, Reason.KEYS_UNREACHABLE, Reason.OVERLOADED,
+})  # fmt: skip
 """Reasons that are nobody's forgery: we or the bot could not serve."""
 
 UNROUTED: tuple[Reason, ...] = (
@@ -166,6 +152,7 @@ UNROUTED: tuple[Reason, ...] = (
     Reason.EXPECTATION_FAILED,
     Reason.OVERLOADED,
     Reason.UNKNOWN_ROUTE,
+    Reason.RATE_LIMITED,
     Reason.RULE_BROKE,
 )
 """Reasons that can be found before a route is known (their route label is ``-``)."""

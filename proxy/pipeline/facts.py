@@ -14,7 +14,7 @@ def route_facts(loaded: Loaded) -> Iterable[RouteFacts]:
         present = {
             RuleName.TRANSPORT: rules.transport,
             RuleName.IP: rules.ip,
-            RuleName.RATE: rules.rate or next((one for one in route.handshakes if one.waives), None),
+            RuleName.RATE: route,  # whatever its rules: the budget of wrong credentials finds in its name
             RuleName.SIZE: rules.size,
             RuleName.CONTENT: rules.content,
             RuleName.SIGNATURE: rules.signature,

@@ -85,6 +85,7 @@ class UpstreamSettings(Settings):
     idle: Annotated[Duration, Field(description="how long an unused connection is kept; below the bot's own keep-alive")] = 4.0
     connections: Annotated[int, Field(ge=1, le=10_000, description="open connections at most, per worker")] = 100
     queue: Annotated[int, Field(ge=0, le=100_000, description="requests that may wait for a connection")] = 1000
+    queue_timeout: Annotated[Duration, Field(description="how long a request may wait for one; never longer than timeout")] = 10.0
     retry: Annotated[
         Literal["never", "stale-connection"],
         Field(description="stale-connection: once more, marked, where a kept connection broke before any byte of an answer"),
@@ -96,6 +97,21 @@ class UpstreamSettings(Settings):
         SecretSource | None,
         Field(description="the one token that the bot knows: it stands in for whichever of the route's a request came with"),
     ] = None
+
+    @property
+    def turn(self) -> float:
+        """Seconds that a request may wait for its turn."""
+        return min(self.queue_timeout, self.timeout)
+
+    @property
+    def opening(self) -> float:
+        """Seconds that opening a connection may take."""
+        return min(self.connect_timeout, self.timeout)
+
+    @property
+    def whole(self) -> float:
+        """Seconds that all of it may take; by default less than the minute that Telegram waits for an answer."""
+        return self.turn + self.opening + self.timeout
 
 
 class WrongCredentials(Settings):

@@ -26,19 +26,20 @@ class SecondTry(Pool):
 
     async def _forward(self, permit: Permit, now: float) -> Reply:
         self._wake()
-        deadline, sender = now + self._settings.timeout, permit.request.sender
+        deadline, sender = now + self._settings.turn, permit.request.sender
         kept = None if self._promised else self._reuse(now)
         kept = kept or await self._turn(deadline, sender)
         if kept is not None:
             try:
                 return await self._send(kept, permit, time.monotonic() + self._first_byte)
             except UpstreamError as error:
-                if error.reason is not Reason.UPSTREAM_UNREACHABLE:
+                # What breaks late was not stale, and both tries together must not take longer than one may.
+                if error.reason is not Reason.UPSTREAM_UNREACHABLE or time.monotonic() > deadline:
                     raise
             permit = permit._replace(reserved=permit.reserved._replace(in_doubt=True))
             self._resent(permit.route)
             kept = await self._turn(deadline, sender)
             if kept is not None:
                 kept.transport.abort()  # most likely as stale as the first
-        connection = await self._connect(deadline)
+        connection = await self._connect()
         return await self._send(connection, permit, time.monotonic() + self._first_byte)

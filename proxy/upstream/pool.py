@@ -79,8 +79,7 @@ class Pool:
         return connection.send(request_bytes(permit), bodyless=permit.request.head.method == "HEAD", deadline=deadline)
 
     async def _connect_and_send(self, permit: Permit, now: float) -> Reply:
-        deadline = now + self._settings.timeout
-        connection = await self._turn(deadline, permit.request.sender) or await self._connect(deadline)
+        connection = await self._turn(now + self._settings.turn, permit.request.sender) or await self._connect()
         return await self._send(connection, permit, time.monotonic() + self._first_byte)  # it counts from the first byte sent
 
     async def reachable(self, seconds: float) -> bool:
@@ -136,11 +135,11 @@ class Pool:
                 return connection
         return None
 
-    async def _connect(self, deadline: float) -> Connection:
+    async def _connect(self) -> Connection:
         opened: Wakeup[Connection] = Wakeup(self._loop)
         self._opening += 1
         # A Task of its own: opening may need asyncio's time-outs, and journeys are no Tasks.
-        task = self._loop.create_task(self._open_for(opened, min(self._settings.connect_timeout, deadline - time.monotonic())))
+        task = self._loop.create_task(self._open_for(opened, self._settings.opening))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return await opened
@@ -233,7 +232,11 @@ class Pool:
         if self._late:
             self._late = {one: until for one, until in self._late.items() if one.deadline == until}
         for connection in [one for one in self._busy if one.deadline and one.deadline <= now]:
-            self._expire(connection)
+            try:
+                self._expire(connection)
+            except Exception:  # one connection's trouble must not end the deadlines of all
+                _log.exception("a deadline of the bot's could not be kept")
+                connection.transport.abort()
         if self._queue:
             self._give_up(now)
         for connection in [one for one in self._idle if one.stale(now)]:

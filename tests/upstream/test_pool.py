@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from proxy.engine import lease
+from proxy.policy.reader import read_policy
 from tests.edge.lines import Line, request
 from tests.edge.stages import Stage, policy, staged
 from tests.gates import Gate, serving, until
@@ -73,6 +75,34 @@ def test_waiting_in_vain(small: tuple[Gate, ScriptedBot, Doors]) -> None:
         doors.open.release()
     with Line(gate) as line:
         assert line.ask(request(b"again")).body == b"again"
+
+
+def test_the_wait_has_its_own_end(tmp_path: Path) -> None:
+    """Who has waited for its turn as long as the policy allows is told to come back, long before the bot's time is up."""
+    doors = Doors()
+    with scripted(doors.serve) as bot:
+        written: dict[str, Any] = json.loads(policy(f"http://127.0.0.1:{bot.port}", timeout="2m"))
+        written["upstream"].update({"connections": 1, "queue_timeout": "200ms"})
+        file = tmp_path / "policy.yaml"
+        file.write_text(json.dumps(written))
+        with serving(file) as gate, Line(gate) as first, Line(gate) as waiting:
+            first.send(request(b"first"))
+            until(lambda: bot.requests, "the first request at the bot")
+            found = waiting.ask(request(b"waits"))
+            assert found.status == 503 and int(found.field(b"Retry-After") or 0) >= 1
+            doors.open.release()
+            assert first.answer().body == b"first"
+            assert len(bot.requests) == 1
+
+
+def test_all_of_it_ends_before_the_senders_patience(tmp_path: Path) -> None:
+    """By default turn, opening and answer take less than a minute together, and a claim's lease outlives them."""
+    file = tmp_path / "policy.yaml"
+    file.write_text(policy("http://127.0.0.1:1", timeout="30s"))
+    loaded = read_policy(file, {}).policy
+    assert loaded.upstream is not None
+    assert loaded.upstream.whole + 5.0 <= 60.0
+    assert lease(loaded) > loaded.upstream.whole
 
 
 def test_who_has_left_waits_no_more(small: tuple[Gate, ScriptedBot, Doors]) -> None:

@@ -1,6 +1,7 @@
 """``retry: stale-connection``: what broke on a kept connection before any answer is sent once more, marked and counted."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,12 @@ MARK = b"\r\nHookgate-Redelivery: maybe\r\n"
 
 
 @contextmanager
-def trying(folder: Path, script: Script, retry: str = "stale-connection", timeout: str = "10s") -> Iterator[Stage]:
+def trying(folder: Path, script: Script, retry: str = "stale-connection", timeout: str = "10s", **more: str) -> Iterator[Stage]:
     """A gate with one guarded route and this policy of trying again."""
     with scripted(script) as bot:
         written = json.loads(policy(f"http://127.0.0.1:{bot.port}", timeout=timeout))
         written["routes"] = [route for route in written["routes"] if route["name"] == "telegram"]
-        written["upstream"]["retry"] = retry
+        written["upstream"].update({"retry": retry, **more})
         file = folder / "policy.yaml"
         file.write_text(json.dumps(written))
         with serving(file) as gate:
@@ -54,6 +55,19 @@ def test_sent_once_more(tmp_path: Path) -> None:
         again = update(7)
         assert [line.ask(again).status for _ in range(2)] == [200, 200]
         assert len(stage.bot.requests) == 11
+
+
+def test_what_breaks_late_was_not_stale(tmp_path: Path) -> None:
+    """A bot that breaks after longer than a request may wait for its turn gets it once: two tries take no longer than one may."""
+
+    def late(talk: Talk) -> None:
+        time.sleep(0.4)
+        talk.reset()
+
+    with trying(tmp_path, second(late), queue_timeout="200ms") as stage, Line(stage.gate) as line:
+        assert [line.ask(update()).status for _ in range(2)] == [200, 502]
+        assert len(stage.bot.requests) == 2
+        assert ambiguous(stage) == 0
 
 
 def test_not_by_default(tmp_path: Path) -> None:
