@@ -53,30 +53,13 @@ class Ledger:
         """One transaction; whatever raises leaves the file and the pending keys as they were."""
         undo: _Undo = []
         ended: list[tuple[Reservation, bool]] = []
-        answers: list[Claim | None] = []
         entries = self.entries
-        execute = table.cursor.execute
-        execute(BEGIN)
         try:
-            now = self._clock()
-            for verb, key, digest, window, wakeup in batch:
-                if verb is Verb.CLAIM:
-                    # A waiter that was cancelled meanwhile could never settle its claim.
-                    answers.append(None if wakeup.settled else self._claim(table, key, digest, window, now, undo))
-                    continue
-                answers.append(None)
-                if verb is Verb.SWEEP:
-                    table.drop(self.doomed, now)
-                    self.entries -= len(self.doomed)
-                elif verb is not Verb.FLUSH and (reservation := self.pending.pop(key, None)) is not None:
-                    undo.append((key, reservation))
-                    ended.append((reservation, verb is Verb.CONFIRM))
-                    if verb is Verb.CONFIRM:
-                        execute(CONFIRM, (now + reservation.window, key, self._owner.number))
-                    else:
-                        execute(RELEASE, (key, self._owner.number))
-                        self.entries -= 1
-            execute(COMMIT)
+            if len(batch) > 1 and self._together(table, batch):
+                return [NEW if operation[0] is Verb.CLAIM else None for operation in batch]
+            table.cursor.execute(BEGIN)
+            answers = self._one_by_one(table, batch, undo, ended)
+            table.cursor.execute(COMMIT)
         except BaseException:
             self.entries = entries
             for key, before in reversed(undo):
@@ -90,6 +73,61 @@ class Ledger:
         for reservation, delivered in ended:
             reservation.settle(delivered)
         return answers
+
+    def _one_by_one(
+        self, table: Table, batch: list[Operation], undo: _Undo, ended: list[tuple[Reservation, bool]]
+    ) -> list[Claim | None]:
+        now = self._clock()
+        execute = table.cursor.execute
+        answers: list[Claim | None] = []
+        for verb, key, digest, window, wakeup in batch:
+            if verb is Verb.CLAIM:
+                # A waiter that was cancelled meanwhile could never settle its claim.
+                answers.append(None if wakeup.settled else self._claim(table, key, digest, window, now, undo))
+                continue
+            answers.append(None)
+            if verb is Verb.SWEEP:
+                table.drop(self.doomed, now)
+                self.entries -= len(self.doomed)
+            elif verb is not Verb.FLUSH and (reservation := self.pending.pop(key, None)) is not None:
+                undo.append((key, reservation))
+                ended.append((reservation, verb is Verb.CONFIRM))
+                if verb is Verb.CONFIRM:
+                    execute(CONFIRM, (now + reservation.window, key, self._owner.number))
+                else:
+                    execute(RELEASE, (key, self._owner.number))
+                    self.entries -= 1
+        return answers
+
+    def _together(self, table: Table, batch: list[Operation]) -> bool:
+        """Commit the usual batch, new claims and confirmations, in few statements. False: it is another, and nothing is done."""
+        pending, owner, now = self.pending, self._owner.number, self._clock()
+        rows: list[bytes | int | float] = []
+        confirmed: dict[float, list[bytes]] = {}
+        for verb, key, digest, window, wakeup in batch:
+            if verb is Verb.CLAIM and key not in pending and not wakeup.settled:
+                rows += (key, digest, owner, now + window)
+            elif verb is Verb.CONFIRM and key in pending:
+                confirmed.setdefault(pending[key].window, []).append(key)
+            else:
+                return False
+        table.cursor.execute(BEGIN)
+        if not table.reserve(rows):  # known already, or claimed twice in this batch
+            table.rollback()
+            return False
+        for lasting, keys in confirmed.items():
+            table.confirm(keys, owner, now + lasting)
+        table.cursor.execute(COMMIT)
+        self._committed(batch)
+        return True
+
+    def _committed(self, batch: list[Operation]) -> None:
+        for verb, key, digest, window, _ in batch:
+            if verb is Verb.CLAIM:
+                self.pending[key] = Reservation(digest, window)
+                self.entries += 1
+            elif (reservation := self.pending.pop(key, None)) is not None:
+                reservation.settle(True)
 
     def _claim(self, table: Table, key: bytes, digest: bytes, window: float, now: float, undo: _Undo) -> Claim:
         reservation = self.pending.get(key)

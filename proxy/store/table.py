@@ -35,6 +35,10 @@ LOOK = "SELECT digest, owner, expires FROM claims WHERE key = ?"
 TAKE_OVER = "UPDATE claims SET digest = ?, owner = ?, expires = ? WHERE key = ?"
 CONFIRM = "UPDATE claims SET owner = 0, expires = ? WHERE key = ? AND owner = ?"
 RELEASE = "DELETE FROM claims WHERE key = ? AND owner = ?"
+_SIZES = (16, 8, 4, 2, 1)
+"""Rows in one statement: together they cost half of what they cost one by one. Few sizes, so that all stay prepared."""
+_RESERVE_MANY = {size: RESERVE.replace("(?, ?, ?, ?)", ", ".join(["(?, ?, ?, ?)"] * size)) for size in _SIZES}
+_CONFIRM_MANY = {size: CONFIRM.replace("key = ?", f"key IN ({', '.join('?' * size)})") for size in _SIZES}
 _CHUNK = "SELECT max(key), count(*) FROM (SELECT key FROM claims WHERE key > ? ORDER BY key LIMIT ?)"
 _EXPIRED = "SELECT key, owner FROM claims WHERE key > ? AND key <= ? AND expires <= ?"
 _DROP = "DELETE FROM claims WHERE key = ? AND owner = ? AND expires <= ?"
@@ -76,6 +80,25 @@ class Table:
         """Undo the open transaction; SQLite may have done so already (disk full, I/O error)."""
         if self._connection.in_transaction:
             self.cursor.execute("ROLLBACK")
+
+    def reserve(self, rows: list[bytes | int | float]) -> bool:
+        """Insert rows (key, digest, owner, expiry, one behind the other); False as soon as one was there already."""
+        at, cursor = 0, self.cursor
+        for size in _SIZES:
+            while len(rows) - at >= 4 * size:
+                cursor.execute(_RESERVE_MANY[size], rows[at : at + 4 * size])
+                if cursor.rowcount != size:
+                    return False
+                at += 4 * size
+        return True
+
+    def confirm(self, keys: list[bytes], owner: int, expires: float) -> None:
+        """What an owner has reserved is delivered."""
+        at = 0
+        for size in _SIZES:
+            while len(keys) - at >= size:
+                self.cursor.execute(_CONFIRM_MANY[size], (expires, *keys[at : at + size], owner))
+                at += size
 
     def look(self, key: bytes) -> tuple[bytes, int, float] | None:
         """Digest, owner and expiry of a key."""

@@ -149,6 +149,35 @@ async def test_operations_of_one_turn_keep_their_order(store: Store) -> None:
     assert [await operation for operation in turn] == [None, DELIVERED, None, NEW]
 
 
+async def test_many_of_one_turn_are_each_their_own(store: Store, clock: Clock) -> None:
+    """However many claims and confirmations a turn of the loop brings, each key has its own answer and its own window."""
+    keys = [b"telegram\x00%d" % number for number in range(37)]
+    short, lasting = keys[:18], keys[18:]
+    first = [store.claim(key, BODY, WINDOW) for key in short] + [store.claim(key, BODY, 1000.0) for key in lasting]
+    assert [await claim for claim in first] == [NEW] * 37
+    turn = [store.confirm(key) for key in keys[:-1]], [store.claim(b"another %d" % number, BODY, WINDOW) for number in range(5)]
+    for confirmed in turn[0]:
+        await confirmed
+    assert [await each for each in turn[1]] == [NEW] * 5
+    assert [await again for again in [store.claim(key, BODY, WINDOW) for key in keys[:-1]]] == [DELIVERED] * 36
+    assert (await store.claim(keys[-1], BODY, WINDOW)).state is Claimed.IN_FLIGHT
+    assert await counted(store, 42)
+    clock.now += WINDOW
+    assert [await again for again in [store.claim(key, BODY, WINDOW) for key in short]] == [NEW] * 18
+    assert [await again for again in [store.claim(key, BODY, WINDOW) for key in lasting[:-1]]] == [DELIVERED] * 18
+
+
+async def test_a_repeat_among_new_ones_harms_none(store: Store) -> None:
+    """Of claims in one turn of the loop, a delivered key and one that comes twice are told so, and all others are new."""
+    await delivered(store)
+    keys = [b"1", b"2", KEY, b"3", b"2", b"4"]
+    claims = [await claim for claim in [store.claim(key, BODY, WINDOW) for key in keys]]
+    states = [claim.state for claim in claims]
+    new, known, twice = Claimed.NEW, Claimed.DELIVERED, Claimed.IN_FLIGHT
+    assert states == [new, new, known, new, twice, new]
+    assert await counted(store, 5)
+
+
 async def test_entries_counts_what_is_held(store: Store) -> None:
     """The gauge sees reserved and delivered keys, and no released ones."""
     await delivered(store)
