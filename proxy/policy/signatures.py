@@ -164,19 +164,21 @@ class TemplateSignature(Placed):
         kind, name = place
         if kind in _IN_BODY:
             named = any(part.place == kind and part.argument == name for part in self.template.parts)
-            return self.covers_body or named or ("id" in self.places and self.id == place)
+            return self.covers_body or named or self._sole(place) or ("id" in self.places and self.id == place)
         if kind is SelectorKind.HEADER:
             same_id = "id" in self.places and self.id == place
-            return same_id or self._sole(name) or name.lower() in self._signed_headers()
+            return same_id or self._sole(place) or name.lower() in self._signed_headers()
         return kind is SelectorKind.LIST or bool(self.places & {"query", "url"})
 
     def _signed_headers(self) -> frozenset[str]:
         return frozenset(part.argument.lower() for part in self.template.parts if part.place == "header")
 
-    def _sole(self, header: str) -> bool:
+    def _sole(self, place: Selector) -> bool:
         """A signature names its request only where it has one written form: no list to add to, no case, no padding to change."""
         one_form = self.items is None and self.encoding in {"hex", "base64"} and self.deterministic
-        return one_form and header.lower() == (self.header or "").lower()
+        kind, name = self.stand
+        there = place == self.stand or (kind is place.kind is SelectorKind.HEADER and name.lower() == place.argument.lower())
+        return one_form and there
 
     @property
     def deterministic(self) -> bool:

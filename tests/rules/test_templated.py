@@ -170,3 +170,21 @@ async def test_an_id_ends_where_the_template_says(tmp_path: Path) -> None:
 
     assert await judged(b"01JHJ2Q.2025-12-31T23:59:59", b"123Z") is MALFORMED
     assert await judged(b"01JHJ2Q", b"2025-12-31T23:59:59.123Z") is OK
+
+
+async def test_mailgun_counts_what_is_signed(tmp_path: Path) -> None:
+    """Who repeats a request cannot move a digit from the token to the time, and bring another event under the same proof."""
+    gate = await compiled(tmp_path, {"provider": "mailgun", "secrets": secrets(SECRET)})
+    text = "1767225600" + "3a" * 25
+    mark = hmac.digest(SECRET.encode(), text.encode(), "sha256").hex()
+
+    async def judged(length: int) -> Reason:
+        proof = {"timestamp": text[:length], "token": text[length:], "signature": mark}
+        judged = await gate.judge(request(json.dumps({"signature": proof, "event-data": {"event": str(length)}}).encode()))
+        if judged.reason is OK:
+            await gate.gate.settle(judged.permit.reserved, delivered=True)
+        return judged.reason
+
+    assert await judged(10) is OK
+    for length in (1, 9, 11, 16):
+        assert await judged(length) is Reason.REPLAY_CONFLICT
