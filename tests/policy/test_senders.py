@@ -35,7 +35,7 @@ _BODY = "{body} is not signed: a holder of one genuine request can change the bo
 _KEY = "the key is not signed: who repeats a request can give it a new one"
 _APART = "what keeps equal keys apart is not signed: who repeats a request can give it a new one"
 TOLD = {
-    "adyen": [_KEY, _BODY],
+    "adyen": [_BODY],
     "dingtalk-robot": [_KEY, _KEY, _BODY],
     "discord-interactions": [_PROBES],
     "discord-webhook-events": [_PROBES],

@@ -182,3 +182,22 @@ async def test_missing_may_pass(tmp_path: Path) -> None:
     gate = await adyen(tmp_path, rules={"signature": {"when_missing": "pass"}})
     assert (await gate.judge(request(body(item(""))))).reason is OK
     assert (await gate.judge(request(body(item(), item(""))))).reason is MISMATCH
+
+
+async def test_a_delivery_is_known_by_what_is_signed(tmp_path: Path) -> None:
+    """Who repeats a request with other unsigned bytes, or its items anew, brings nothing that was not delivered."""
+    gate = await compiled(tmp_path, {"provider": "adyen", "secrets": [{"id": "s", "value": KEY}]})
+    first, second = item(), item(pspReference="882")
+
+    async def judged(sent: bytes) -> Reason:
+        found = await gate.judge(request(sent))
+        if found.reason is OK:
+            await gate.gate.settle(found.permit.reserved, delivered=True)
+        return found.reason
+
+    assert await judged(body(first)) is OK
+    for again in (body(first), body(first) + b" ", body({**first, "reason": "forged"}), body(first, first)):
+        assert await judged(again) is Reason.REPLAY_DUPLICATE
+    assert await judged(body(second, first)) is OK
+    twice = body(first).replace(b'"additionalData"', b'"additionalData": {"a": 1}, "additionalData"')
+    assert await judged(twice) not in {OK, Reason.REPLAY_DUPLICATE}
