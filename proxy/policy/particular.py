@@ -27,7 +27,15 @@ class TwilioSignature(Placed):
         return kind is not SelectorKind.HEADER or name.lower() == (self.header or "").lower()
 
 
-_SIGNED = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference", "eventCode", "success", "hmacSignature")
+_SIGNED = (
+    "pspReference",
+    "originalReference",
+    "merchantAccountCode",
+    "merchantReference",
+    "eventCode",
+    "success",
+    "hmacSignature",
+)
 """Fields of an item that are signed, and the signature: it has one written form, and names what it signs."""
 
 
