@@ -24,7 +24,7 @@ from proxy.pipeline.facts import route_facts
 from proxy.pipeline.modes import Switch
 from proxy.policy.endpoints import Endpoint
 from proxy.policy.reader import Loaded
-from proxy.revocations import Matched, Revoked
+from proxy.revocations import Matched, Revoked, mark
 from proxy.workers.crew import Crew
 from proxy.workers.member import Gone, Member
 from proxy.workers.orders import Start
@@ -60,6 +60,7 @@ class Supervisor:
         self.try_to_reload = self._keeper.try_to_reload
         self._in_force = self._keeper.loaded
         self._switch = Switch()
+        self._revoked: Revoked = {}
         self._metrics = Metrics(self._facts)
         self._totals = Totals(self._metrics, self._pids, self._counts)
         self._crew = Crew(self._in_force.policy.workers, self._begin, self._totals.tell, self._totals.bury)
@@ -115,6 +116,7 @@ class Supervisor:
             for member in asked:
                 member.tell("drop")
             raise refusals[0] if refusals else StartError("no worker is there to take it")
+        mark(self._revoked, loaded.secrets)  # SECURITY: one may have been revoked meanwhile, and successors begin with this
         self._in_force = loaded
         self._metrics.declare(route_facts(loaded))
         late = [member for member in crew.ready if member not in asked]
@@ -128,6 +130,8 @@ class Supervisor:
         self._deaf(members, await self._crew.ask(members, "turn", switch, _SWITCH_SECONDS))
 
     async def _revoke(self, revoked: Revoked) -> None:
+        self._revoked = revoked
+        mark(revoked, self._in_force.secrets)
         members = list(self._crew.members)
         self._deaf(members, await self._crew.ask(members, "revoke", revoked, _SWITCH_SECONDS))
 
