@@ -91,6 +91,7 @@ class App:
         return self._facts()
 
     async def _render(self) -> bytes:
+        await self._engine.counted()
         # In a thread: rendering takes milliseconds, and requests must not wait for a scrape.
         return await asyncio.to_thread(self._metrics.render)
 

@@ -217,6 +217,10 @@ class Engine:
 
     # -- what it tells
 
+    async def counted(self) -> None:
+        """Returns when all that was answered has been counted, or after a moment."""
+        await self._telling.caught_up()
+
     def load(self) -> Load:
         """What the moment tells."""
         return Load(

@@ -42,6 +42,8 @@ _PAUSE: Final = 0.005
 _PAUSES: Final = 200
 """So often a busy loop is waited for, a quarter of a second each time."""
 _BUSY_PAUSE: Final = 0.25
+_READER: Final = 0.25
+"""Seconds that a reader of the numbers waits for searches."""
 _WAITING: Final = 8
 _FORMER: Final = 4
 """Secrets that were taken out and are remembered, for each route."""
@@ -166,6 +168,15 @@ class Inquiry:
         self._waiting.append(_Search(exchange, steps, allowance))
         if self._timer is None:
             self._wait(_PAUSE)
+
+    async def caught_up(self) -> None:
+        """Search on without a pause until nothing waits, for a moment at most: whoever reads the numbers wants all of them."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _READER
+        while self._waiting and loop.time() < until:
+            if self._waiting[0].go_on(_SLICE):
+                self._end(self._waiting.popleft())
+            await asyncio.sleep(0)
 
     def finish(self) -> None:
         """Pass on what waits still."""

@@ -46,6 +46,10 @@ class Telling:
         if self._audit is not None:
             self._audit.tick()
 
+    async def caught_up(self) -> None:
+        """What has been answered has been counted, so that a scrape shows the refusal that came before it."""
+        await self._inquiry.caught_up()
+
     async def close(self) -> None:
         """Tell what waits still."""
         self._inquiry.finish()

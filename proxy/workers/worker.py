@@ -173,6 +173,8 @@ class _Worker:
         return Facts(0, 0, 0, {}, False, "", True, 0.0, None, 0, "", "", log_dropped=self._sink.dropped)
 
     async def _count(self) -> dict[str, Any]:
+        if self._engine is not None:
+            await self._engine.counted()
         load = self._engine.load() if self._engine is not None else Load()
         # In a thread: it takes milliseconds, and requests must not wait for it.
         return {"load": load._asdict(), "families": await asyncio.to_thread(numbers_of, self._metrics)}
