@@ -74,6 +74,7 @@ def _several(reference: SecretReference, route: Route, path: Path, folder: Folde
             continue
         newest = max(filter(None, (newest, created)), default=None)
         trouble = weakness(values[name]) if name not in signature.open_values() or not values[name].strip() else None
+        trouble = _advised(trouble, route) if trouble else None
         if (
             trouble is None
             and name not in signature.open_values()
@@ -143,12 +144,18 @@ def _active(secret: SecretReference, now: float) -> bool:
     return (secret.not_before is None or now >= secret.not_before) and (secret.not_after is None or now < secret.not_after)
 
 
+def _advised(trouble: str, route: Route) -> str:
+    """What is missing, in the sender's words."""
+    advice = preset(route.provider).secret.advice if route.provider in PROVIDERS else ""
+    return f"{trouble}; wanted: {advice}" if advice else trouble
+
+
 def _strength(value: bytes, reference: SecretReference, route: Route, at: Path) -> Iterator[Complaint]:
     facts = preset(route.provider).secret if route.provider in PROVIDERS else SecretFacts()
     who = f"secret {reference.id!r} of route {route.name!r}"
     trouble = weakness(value)
     if trouble:
-        yield Complaint(at, f"{who} {trouble}")
+        yield Complaint(at, f"{who} {_advised(trouble, route)}")
         return
     signature = route.rules.signature
     if value in {public.encode() for public in facts.public}:

@@ -6,12 +6,14 @@ import stat
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from proxy.cli import check, init, schema, secret
-from proxy.policy.keys import decode_key
-from proxy.policy.signatures import HmacSignature
-from proxy.policy.presets import PRESETS
+from proxy.policy.presets import PRESETS, preset
 from proxy.policy.reader import read_policy
+from proxy.policy.schemes import Signature
+from proxy.policy.signatures import PublicKeySignature, SignatureSettings
+from tests.rules.made_keys import made_key
 
 from .samples import BAD, ENVIRON, FOLDER, expected
 
@@ -76,24 +78,66 @@ def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["$schema"].endswith("draft-07/schema#")
 
 
+def given(settings: SignatureSettings | None) -> str:
+    """What a sender would give its users: a public key in its form, or an id."""
+    return made_key(settings.kind).public(settings.key) if isinstance(settings, PublicKeySignature) else "4711"
+
+
 @pytest.mark.parametrize("provider", PRESETS)
 def test_init(provider: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is written is sound as it is, hidden from others, and different each time."""
-    texts = set()
+    """What is written is sound once the sender's own values are filled in, hidden from others, and different each time."""
+    seen: list[str] = []
     for name in ("one", "two"):
         folder = tmp_path / name
         assert run("init", provider, "--directory", str(folder), "--upstream", "http://127.0.0.1:9999") == 0
-        loaded = read_policy(folder / "policy.yaml", {})
-        value = loaded.secrets[provider][0].reveal()
-        signature = loaded.policy.routes[0].rules.signature
-        key = decode_key(signature.key, value) if isinstance(signature, HmacSignature) else value
-        assert len(key) in {32, 43}
-        assert value.decode() not in capsys.readouterr().out
-        assert str(loaded.policy.upstream and loaded.policy.upstream.url) == "http://127.0.0.1:9999"
-        for file in (folder / "policy.yaml", folder / "secrets" / provider):
+        steps = capsys.readouterr().out
+        files = sorted(folder.glob("secrets/*"))
+        empty = [file for file in files if not file.read_text()]
+        assert ("put what the sender gives you into " + " and ".join(map(str, empty)) in steps) is bool(empty)
+        assert run("check", str(folder / "policy.yaml")) == (78 if empty else 0)
+        told = capsys.readouterr().out
+        assert told.count(f" is empty; wanted: {preset(provider).secret.advice}\n") == len(empty)
+        rules = preset(provider).route.get("rules")
+        written = rules.get("signature") if isinstance(rules, dict) else None
+        settings = TypeAdapter[SignatureSettings](Signature).validate_python(written) if written else None
+        for file in [folder / "policy.yaml", *files]:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        texts |= {loaded.policy.routes[0].path, value.decode()}
-    assert len(texts) == 4
+            assert file in empty or file.name == "policy.yaml" or file.read_text().strip() not in steps + told
+        seen += [file.read_text() for file in files if file not in empty]
+        for file in empty:
+            file.write_text(given(settings))
+        loaded = read_policy(folder / "policy.yaml", {})
+        seen.append(loaded.policy.routes[0].path)
+        assert len(loaded.policy.routes[0].secrets) == bool(files)
+        assert str(loaded.policy.upstream and loaded.policy.upstream.url) == "http://127.0.0.1:9999"
+    assert len(set(seen)) == len(seen)
+
+
+@pytest.mark.parametrize(
+    ("provider", "files"),
+    [
+        ("telegram", {"telegram": True}),
+        ("kick", {"kick": False}),
+        ("wecom", {"wecom-token": True, "wecom-aes_key": True, "wecom-receive_id": False}),
+        ("paypal", {"paypal-webhook_id": False}),
+        ("aws-sns", {}),
+    ],
+)
+def test_init_chooses_what_is_ours_to_choose(provider: str, files: dict[str, bool], tmp_path: Path) -> None:
+    """A shared secret is fresh; a public key, or an id, is the sender's, and its file is empty; an optional value has none."""
+    assert run("init", provider, "--directory", str(tmp_path)) == 0
+    assert {file.name: bool(file.read_text()) for file in tmp_path.glob("secrets/*")} == files
+
+
+@pytest.mark.parametrize(("provider", "signed"), [("twilio", True), ("hubspot", True), ("square", True), ("github", False)])
+def test_init_of_a_sender_that_signs_the_url(
+    provider: str, signed: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the URL is signed, in whichever of the sender's ways, the policy has a public_url, said to be an example."""
+    assert run("init", provider, "--directory", str(tmp_path)) == 0
+    loaded = read_policy(tmp_path / "policy.yaml", {})
+    assert (loaded.policy.routes[0].public_url is not None) is signed
+    assert ("is an example" in capsys.readouterr().out) is signed
 
 
 def test_init_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +158,7 @@ def test_init_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ("words", "told"),
     [
         (("telegarm",), "did you mean 'telegram'?"),
-        (("acme",), "there are adyen-platform"),
+        (("acme",), "there are adyen, "),
         (("telegram", "--upstream", "ftp://x"), "must be http"),
     ],
 )

@@ -5,8 +5,8 @@ import pytest
 from proxy.networks import parse_network
 from proxy.policy.document import Plain
 from proxy.policy.model import Route
-from proxy.policy.signatures import HmacSignature, TokenSignature
 from proxy.policy.presets import PRESETS, preset, spelled_out
+from proxy.policy.signatures import HmacSignature, TokenSignature
 from proxy.policy.values import Selector
 
 SENT = ("telegram", "telegram-hash", "github", "webhook-timestamped", "crm")
