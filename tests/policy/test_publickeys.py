@@ -23,6 +23,11 @@ SPKI = {kind: key.public("spki").encode() for kind, key in KEYS.items()}
 RAW = KEYS["ed25519"].public("hex").encode()
 
 
+def named(value: object) -> str:
+    """What a case is called: by its kind and form, never by a key, which is another one each time."""
+    return value if isinstance(value, str) else "text"
+
+
 @pytest.mark.parametrize(
     ("kind", "form", "text"),
     [
@@ -38,6 +43,7 @@ RAW = KEYS["ed25519"].public("hex").encode()
         ("rsa", "pem", PEM["rsa"].replace(b"\n", b"\r\n")),
         ("rsa", "pem", b"\n" + PEM["rsa"] + b"\n"),
     ],
+    ids=named,
 )
 def test_forms(kind: Any, form: Any, text: bytes) -> None:
     """Each form is read, with the line ends, case and padding that people paste."""
@@ -79,6 +85,7 @@ def test_certificate() -> None:
         ("ecdsa", "spki", b"AAAA"),
         ("ecdsa", "spki", b""),
     ],
+    ids=named,
 )
 def test_faults(kind: Any, form: Any, text: bytes) -> None:
     """What is no such key is a fault that names the form or the kind, and holds nothing of it."""
