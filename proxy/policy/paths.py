@@ -10,7 +10,6 @@ from pathlib import Path
 from proxy.networks import NetworkSet, parse_network
 from proxy.policy.audit_settings import Audit
 from proxy.policy.endpoints import Endpoint
-from proxy.policy.audit_settings import Audit
 from proxy.policy.model import Admin, IpRule, Listen, ListenTls, Policy, Route, Rules, SchemaRule, UpstreamSettings
 from proxy.policy.presets import PROVIDERS, preset
 from proxy.policy.references import SecretReference, SecretSource

@@ -12,7 +12,8 @@ from proxy.policy.keys import EXPECTED, KeyForm, decode_key
 from proxy.policy.publickeys import EXPECTED as EXPECTED_PUBLIC
 from proxy.policy.publickeys import Algorithm, PublicForm, load
 from proxy.policy.settings import RuleSettings, Settings
-from proxy.policy.values import Selector, SelectorKind, SelectorValue, TemplateValue
+from proxy.policy.templates import TemplateValue
+from proxy.policy.values import Selector, SelectorKind, SelectorValue
 
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(\|[A-Za-z0-9-]+)*$")]
 """A header, or several names of which a request has exactly one: ``webhook-id|svix-id``."""
@@ -216,9 +217,7 @@ class HashSignature(TemplateSignature):
     values: Annotated[
         tuple[str, ...], Field(description="names of a secret's several values, each written {secret:NAME} in the template")
     ] = ()
-    open: Annotated[
-        tuple[str, ...], Field(description="those of them that are no secrets, such as an application's id")
-    ] = ()
+    open: Annotated[tuple[str, ...], Field(description="those of them that are no secrets, such as an application's id")] = ()
 
     def value_names(self) -> tuple[str, ...]:
         return self.values

@@ -26,7 +26,8 @@ from proxy.policy.signatures import (
     TemplateSignature,
     TokenSignature,
 )
-from proxy.policy.values import Part, Selector, SelectorKind
+from proxy.policy.templates import Part
+from proxy.policy.values import Selector, SelectorKind
 from proxy.rules import sealing
 from proxy.rules.adyen import ITEMS, SIGNATURE, signature_of
 from proxy.rules.decrypt import hmac_of, hmac_secrets

@@ -197,6 +197,7 @@ def test_no_active_secret_is_a_warning(tmp_path: Path) -> None:
         ("    insecure: true\n", "routes[0].insecure"),
         ("mode: off\n", "mode"),
         ("  - {name: b, path: /b, provider: github, secrets: [{id: s, from_env: PADDED}]}\n", "routes[1].secrets[0]"),
+        ("  - {name: b, path: /b, provider: github, secrets: [{id: s, from_env: REPEATED}]}\n", "routes[1].secrets[0]"),
     ],
 )
 def test_warnings(tmp_path: Path, more: str, path: str) -> None:

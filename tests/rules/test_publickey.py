@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from proxy.policy.schemes import Signature
 from proxy.policy.signatures import EcdsaSignature, Ed25519Signature, RsaSignature
-from proxy.policy.values import Template
+from proxy.policy.templates import Template
 from proxy.rules.privatekey import signed
 from proxy.verdict import Reason
 from tests.pipeline.judging import compiled, request

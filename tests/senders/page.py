@@ -20,7 +20,7 @@ from proxy.policy.presets import PRESETS, preset, spelled_out
 from proxy.policy.reader import Loaded, read_policy
 from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.signatures import SignatureSettings, TemplateSignature, TokenSignature
-from proxy.policy.values import Template
+from proxy.policy.templates import Template
 from proxy.verdict import Reason
 from tests.gates import ROOT
 from tests.pipeline.judging import NOW, compiled, request
