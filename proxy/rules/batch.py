@@ -5,7 +5,7 @@ take a request apart without changing its bytes.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Final
 
@@ -55,7 +55,7 @@ class Batch(Replay):
         ours = [key for key, claim in claims.items() if claim.state in _OURS]
         in_doubt = any(claim.state is Claimed.IN_DOUBT for claim in claims.values())
         if any(claim.state is Claimed.IN_FLIGHT for claim in claims.values()):
-            return await self._overtaken(ours, claims.values())
+            return await self._overtaken(ours, claims)
         if not ours:
             return self._duplicate
         reserved = self._held(ours, in_doubt=in_doubt)
@@ -85,13 +85,13 @@ class Batch(Replay):
         found = await asyncio.gather(*map(one, keys), return_exceptions=True)
         claims = {key: claim for key, claim in zip(keys, found, strict=True) if isinstance(claim, Claim)}
         if len(claims) < len(keys):
-            await self._release(key for key, claim in claims.items() if claim.state in _OURS)
+            await self._release((key for key, claim in claims.items() if claim.state in _OURS), claims)
             raise StoreError("not every claim was answered")
         return claims
 
-    async def _overtaken(self, ours: list[bytes], claims: Iterable[Claim]) -> Fail:
-        await self._release(ours)
-        ends = [claim.end for claim in claims if claim.state is Claimed.IN_FLIGHT]
+    async def _overtaken(self, ours: list[bytes], claims: Mapping[bytes, Claim]) -> Fail:
+        await self._release(ours, claims)
+        ends = [claim.end for claim in claims.values() if claim.state is Claimed.IN_FLIGHT]
         delivered = [end is not None and await end for end in ends]
         return self._duplicate if all(delivered) and not ours else self._in_flight
 
@@ -100,9 +100,10 @@ class Batch(Replay):
         self._batches[reserved.key] = keys
         return reserved
 
-    async def _release(self, keys: Iterable[bytes]) -> None:
+    async def _release(self, keys: Iterable[bytes], claims: Mapping[bytes, Claim]) -> None:
+        """Give back what was reserved; what is in doubt and to be dropped must not become new by that."""
         for key in keys:
-            await super().settle(Reserved(key), delivered=False)
+            await super().settle(Reserved(key), delivered=self._drop and claims[key].state is Claimed.IN_DOUBT)
 
     async def settle(self, reserved: Reserved, *, delivered: bool) -> None:
         """Tell the store how it ended, for each event that was ours."""

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.messages import Request
 from proxy.rules.batch import MOST_EVENTS
+from proxy.store.base import IN_DOUBT, Claim, Claimed
 from proxy.verdict import Reason
 from tests.pipeline.judging import Compiled, compiled, request
 
@@ -124,3 +125,22 @@ async def test_once_each(tmp_path: Path) -> None:
     await asyncio.gather(*(send(f"{n % 7}", f"{(n + 1) % 7}") for n in range(50)))
     assert sorted(seen) == [f"{n}" for n in range(7)]
     assert (await gate.deliver(batch(*(f"{n}" for n in range(7))))).reason is DUPLICATE
+
+
+async def test_dropped_where_in_doubt_and_another_is_in_flight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``in_doubt: drop`` an event that may have reached the bot never does again, whatever else was in its request."""
+    rules = {"replay": {"key": "json:/events/*/id", "in_doubt": "drop"}}
+    gate = await compiled(tmp_path, {"insecure": True, "rules": rules})
+    doubted = {b'bot\0"a'}
+    claim = gate.store.claim
+
+    async def claim_of_the_dead(key: bytes, digest: bytes, window: float) -> Claim:
+        """The store, where a gate that died held some of the keys."""
+        found = await claim(key, digest, window)
+        known = found.state is Claimed.NEW and key in doubted
+        doubted.discard(key)
+        return IN_DOUBT if known else found
+
+    monkeypatch.setattr(gate.store, "claim", claim_of_the_dead)
+    assert await in_flight(gate, batch("b"), batch("a", "b"), delivered=False) is IN_FLIGHT
+    assert (await gate.deliver(batch("a"))).reason is DUPLICATE
