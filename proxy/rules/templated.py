@@ -85,8 +85,9 @@ class Templated:
         found = self._listed(given)
         if len(found) > MOST_CANDIDATES:
             return []
-        several = [self._normal(one[len(self._prefix) :]) for one in found if one.startswith(self._prefix)]
-        return [one for one in several if one is not None]
+        if self._prefix:
+            found = [one[len(self._prefix) :] for one in found if one.startswith(self._prefix)]
+        return [normal for one in found if (normal := self._normal(one)) is not None]
 
 
 def digests(settings: HmacSignature | HashSignature, secrets: Sequence[Secret], values: Mapping[str, Read]) -> Templated:

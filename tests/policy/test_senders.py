@@ -207,12 +207,13 @@ def test_secrets_that_a_sender_dictates(name: str, secret: str, tmp_path: Path) 
     assert told(name, secret, tmp_path, weak=True).warnings == ()
 
 
-def test_square_needs_its_address(tmp_path: Path) -> None:
-    """Without the address that is registered with Square nothing could be checked, so the policy is unsound."""
+@pytest.mark.parametrize("name", ["hubspot", "square", "twilio"])
+def test_an_address_that_is_signed(name: str, tmp_path: Path) -> None:
+    """Without the address that is registered with the sender nothing could be checked, so the policy is unsound."""
     policy = tmp_path / "policy.yaml"
     policy.write_text(
         "version: 1\nlisten: {address: '127.0.0.1:0'}\nupstream: {url: 'http://127.0.0.1:1'}\n"
-        "routes: [{name: a, path: /a, provider: square, secrets: [{id: s, from_env: S}]}]\n"
+        f"routes: [{{name: a, path: /a, provider: {name}, secrets: [{{id: s, from_env: S}}]}}]\n"
     )
     with pytest.raises(PolicyError, match="public_url"):
         read_policy(policy, {"S": SECRET}, now=NOW)
