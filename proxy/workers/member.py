@@ -90,7 +90,9 @@ class Member:
         while (frame := await self._channel.receive()) is not None:
             try:
                 self._heard(orjson.loads(frame))
-            except (ValueError, KeyError, TypeError):
+            except Exception:
+                # SECURITY: nobody could tell it any more what is in force. What it said is not ours to log.
+                self.kill()
                 break
         # Its end of the line is closed: it has ended, or is about to.
         for answer in list(self._asked.values()):
