@@ -101,7 +101,8 @@ async def test_ecdsa(form: str, kind: str, half: int, tmp_path: Path) -> None:
     assert await judged(tmp_path, kind, right, scheme="ecdsa", form=form) is OK
     assert await judged(tmp_path, kind, wrong, scheme="ecdsa", form=form) is MISMATCH
     assert await judged(tmp_path, kind, right, scheme="ecdsa", form=form, algorithm="sha512") is MISMATCH
-    for broken in (right[:-1], right + b"\0", b"\0" * len(right), b"\xff" * len(right)):
+    padded = right[:half] + b"\0" + right[half:]  # as a number s is the same; it has one written form
+    for broken in (right[:-1], right + b"\0", padded, b"\0" * len(right), b"\xff" * len(right)):
         assert await judged(tmp_path, kind, broken, scheme="ecdsa", form=form) is MISMATCH
 
 
