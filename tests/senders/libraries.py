@@ -5,15 +5,15 @@ import json
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.gates import ROOT
-
 HERE: Final = Path(__file__).parent
-PYTHON: Final = Path(os.environ.get("HOOKGATE_SENDERS", str(ROOT / ".venv" / "senders"))) / "bin" / "python"
+PYTHON: Final = Path(os.environ.get("HOOKGATE_SENDERS", str(Path(sys.prefix) / "senders"))) / "bin" / "python"
+"""The libraries' own interpreter, in an environment inside ours."""
 NODE: Final = HERE / "node"
 
 
