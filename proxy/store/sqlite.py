@@ -16,7 +16,7 @@ from proxy.store.base import Claim
 from proxy.store.ledger import Ledger, Operation, Verb
 from proxy.store.owners import Owner
 from proxy.store.sweep import Sweeper
-from proxy.store.table import Table, primary_code
+from proxy.store.table import LOCKED, Table, primary_code
 from proxy.store.watch import Watch
 from proxy.wakeup import Wakeup
 
@@ -33,8 +33,7 @@ _RECOVERY_SECONDS = 0.1
 _CHECKPOINT_WRITES = 200
 """Rows written between checkpoints: few enough that copying their pages stays below a millisecond."""
 
-_LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-_PASSING = (*_LOCKED, sqlite3.SQLITE_FULL)
+_PASSING = (*LOCKED, sqlite3.SQLITE_FULL)
 """Errors after which the connection is as good as before."""
 
 
@@ -161,7 +160,7 @@ class SqliteStore:
 
     def _try_again(self, batch: list[Operation], error: Exception) -> bool:
         """Put a batch back while somebody else holds the file locked and patience lasts."""
-        if primary_code(error) not in _LOCKED:
+        if primary_code(error) not in LOCKED:
             return False
         now = self._loop.time()
         if self._attempts == 0:

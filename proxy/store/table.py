@@ -6,6 +6,7 @@ the kernel. The file must lie on a local file system (its processes share memory
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,9 @@ _CHUNK = "SELECT max(key), count(*) FROM (SELECT key FROM claims WHERE key > ? O
 _EXPIRED = "SELECT key, owner FROM claims WHERE key > ? AND key <= ? AND expires <= ?"
 _DROP = "DELETE FROM claims WHERE key = ? AND owner = ? AND expires <= ?"
 
+LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+"""Codes of a file that somebody else holds."""
+_PAUSE_SECONDS = 0.01
 _LONG_WAL_FRAMES = 4096
 """16 MiB of log: from here on a checkpoint holds writers off until it is through (they wait without blocking)."""
 _WAL_LIMIT_BYTES = 16 * 1024**2
@@ -135,16 +139,25 @@ class Table:
 
 def _open(path: Path, patience: float) -> sqlite3.Connection:
     _make(path)
-    try:
-        # All calls come from the loop's thread, but for the first, which may wait.
-        connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    until = time.monotonic() + patience
+    while True:
         try:
-            _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        raise StartError(f"store {path}: {error}; {_remedy(error, path)}") from error
+            return _connected(path, max(0.0, until - time.monotonic()))
+        except sqlite3.Error as error:
+            # Where several make a fresh file at once, SQLite does not wait to turn it into a WAL one, but says that it is locked.
+            if primary_code(error) not in LOCKED or time.monotonic() >= until:
+                raise StartError(f"store {path}: {error}; {_remedy(error, path)}") from error
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _connected(path: Path, patience: float) -> sqlite3.Connection:
+    # All calls come from the loop's thread, but for the first, which may wait.
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -124,6 +124,19 @@ async def test_a_file_that_is_held_at_the_start_is_waited_for_and_then_named(dat
     other.close()
 
 
+async def test_a_new_file_that_another_one_is_making_is_waited_for(database: Path) -> None:
+    """A worker that comes upon a new file in the hands of another waits its turn, and gets its store."""
+    database.parent.mkdir(exist_ok=True)
+    other = sqlite3.connect(database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store = SqliteStore(database)
+    opening = asyncio.ensure_future(store.open())
+    assert not (await asyncio.wait([opening], timeout=0.2))[0]
+    other.close()
+    await opening
+    await store.close()
+
+
 @pytest.mark.parametrize("round_", range(10))
 async def test_many_may_open_a_new_file_at_once(database: Path, round_: int) -> None:
     """Workers that start together on a file that is not there yet all get their store."""
