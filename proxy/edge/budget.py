@@ -40,6 +40,8 @@ class Known(NamedTuple):
     listed: NetworkSet
     signed: bytes
     """The lower-case name of the header without which no request is genuine; empty where there is no such header."""
+    exact: bool
+    """Its sender is owed the very answer that the policy gives, or probes with wrong signatures and wants each refused alike."""
 
 
 class Budget:
@@ -75,7 +77,7 @@ class Budget:
         if gate is None or judgement is None:
             if not self.enforcing or any(head.client in known.listed for known in self._routes.values()):
                 return None
-        elif gate.stance.mode is not Mode.ENFORCE or gate.stance.share < 100 or head.client in self._routes[gate.name].listed:
+        elif gate.stance.mode is not Mode.ENFORCE or gate.stance.share < 100 or self._spares(gate.name, head):
             return None
         else:
             judgement.findings.append(Finding(RuleName.RATE, Reason.RATE_LIMITED, Mode.ENFORCE))
@@ -84,6 +86,10 @@ class Budget:
                 del self.spent[client]
         self.spent[head.client.group] = head.started + wait
         return refusal_of(Fail(Reason.RATE_LIMITED, retry_after=math.ceil(wait)))
+
+    def _spares(self, route: str, head: Head) -> bool:
+        known = self._routes[route]
+        return known.exact or head.client in known.listed
 
 
 UNLIMITED: Final = Budget(None, {}, {})
@@ -101,7 +107,9 @@ def known_of(route: Route) -> Known:
     header = getattr(signature, "header", None)
     plain = isinstance(header, str) and "|" not in header and getattr(signature, "when_missing", "refuse") == "refuse"
     waived = bool(route.handshakes) or signature is None or signature.mode is not Mode.ENFORCE
-    return Known(listed, str(header).lower().encode() if plain and not waived else b"")
+    answer = signature.answer if signature is not None else None
+    exact = bool(answer and (answer.status or answer.acknowledge)) or RuleName.SIGNATURE in route.pinned
+    return Known(listed, str(header).lower().encode() if plain and not waived else b"", exact)
 
 
 class Budgets:

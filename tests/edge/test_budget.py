@@ -1,6 +1,7 @@
 """Who guesses for long is told 429; nobody whose request may be genuine ever is, whatever others do from the same address."""
 
 import hmac
+import re
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def test_an_ipv6_network_is_one_client(tmp_path: Path) -> None:
         assert found == [401, 401, 401, 429, 429]
 
 
+def test_its_series_exist_from_the_start(tmp_path: Path) -> None:
+    """What the budget may refuse and find is counted from zero, for unknown paths and for each route, before anybody guesses."""
+    with staged(tmp_path, always(OK)) as stage:
+        told = [set(re.findall(r'(\w+)="([^"]*)"', line)) for line in stage.gate.get("/metrics").splitlines()]
+        assert {("route", "-"), ("outcome", "refused"), ("reason", "rate_limited")} in told
+        for route in ("hook", "open", "telegram"):
+            assert {("route", route), ("rule", "rate"), ("reason", "rate_limited"), ("mode", "enforce")} in told
+
+
 def test_the_genuine_is_never_locked_out(tmp_path: Path) -> None:
     """A right secret passes from the very address whose budget a forger has emptied, again and again."""
     with staged(tmp_path, always(OK), limits=FEW, **TOP) as stage, Line(stage.gate) as line:
@@ -65,6 +75,20 @@ def test_the_genuine_is_never_locked_out(tmp_path: Path) -> None:
         for _ in range(10):
             assert line.ask(forged()).status == 429
             assert line.ask(request(fields=of(FORGER))).status == 200
+
+
+def test_an_exact_answer_stays(tmp_path: Path) -> None:
+    """A sender that is owed its very own status for a wrong signature gets it, however often: its probes are no guessing."""
+    rules = {"signature": {**SIGNED, "answer": {"status": 406}}}
+    exact = {"name": "exact", "path": "/exact", "secrets": [{"id": "s", "value": "k" * 16 + "-secret"}], "rules": rules}
+    probed = {"name": "probed", "path": "/probed", "provider": "discord", "secrets": [{"id": "k", "value": "d7" * 32}]}
+    signature = b"X-Signature: %b\r\n" % (b"ab" * 32)
+    probe = b"X-Signature-Ed25519: %b\r\nX-Signature-Timestamp: 1720000000\r\n" % (b"00" * 64)
+    with staged(tmp_path, always(OK), limits=FEW, routes=[exact, probed], **TOP) as stage, Line(stage.gate) as line:
+        for path, fields, status in ((b"/exact", signature, 406), (b"/probed", probe, 401)):
+            asked = request(path=path, fields=of(FORGER) + fields, token=b"")
+            assert [line.ask(asked).status for _ in range(6)] == [status] * 6
+        assert line.ask(forged(path=b"/nowhere")).status == 429
 
 
 def test_a_listed_sender_has_no_budget(tmp_path: Path) -> None:
