@@ -372,7 +372,7 @@ def test_a_traceback_tells_places_only(service: Service) -> None:
     assert [place.split(":")[0] for place in line["places"]] == ["test_log.py"]
 
 
-@pytest.mark.parametrize("text", ["\udcff name", "line\nline", "\x1b[31m", '"},{"', "\u2028", "\u202e"])
+@pytest.mark.parametrize("text", ["\udcff name", "line\nline", "\x1b[31m", '"},{"', "\u2028", "\u202e"], ids=ascii)
 def test_odd_text(text: str, service: Service) -> None:
     """Odd text in a message stays inside one line of JSON and breaks nothing."""
     logger, read = service
