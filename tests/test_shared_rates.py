@@ -192,13 +192,18 @@ def frozen(gate: Gates, bot: RecordingBot) -> Iterator[Gate]:
 BODY = b"0123456789" * 100
 
 
+def in_pieces(line: Line, *pieces: bytes) -> None:
+    """Write them apart from each other, so that most likely each is read by itself while the store is asked."""
+    for piece in pieces:
+        line.send(piece)
+        time.sleep(0.03)
+
+
 def test_a_body_that_comes_meanwhile(frozen: Gate, bot: RecordingBot) -> None:
     """A body whose bytes come while the store is asked arrives whole, and the next request of the line as well."""
     whole = post("/hook", BODY).replace(b"Connection: close\r\n", b"")
     with Line(frozen) as line:
-        line.send(whole[:-900])
-        line.send(whole[-900:-300])
-        line.send(whole[-300:] + post("/hook", b"second"))
+        in_pieces(line, whole[:-900], whole[-900:-300], whole[-300:] + post("/hook", b"second"))
         assert [line.answer().status for _ in range(2)] == [200, 200]
     assert [one.partition(b"\r\n\r\n")[2] for one in bot.requests[1:]] == [BODY, b"second"]
 
@@ -207,8 +212,7 @@ def test_a_sender_that_says_all_and_half_closes(frozen: Gate, bot: RecordingBot)
     """Who has said everything and closes its half while the store is asked gets its answer."""
     whole = post("/hook", BODY)
     with Line(frozen) as line:
-        line.send(whole[:-900])
-        line.send(whole[-900:])
+        in_pieces(line, whole[:-900], whole[-900:])
         line.sock.shutdown(socket.SHUT_WR)
         assert line.answer().status == 200
     assert bot.requests[1].endswith(BODY)
