@@ -14,7 +14,7 @@ run: $(VENV)/ready ## Start a gate in front of a small bot and show what passes 
 	@$(BIN)/hookgate demo $(if $(ONCE),--once)
 
 test: check tools $(VENV)/senders/ready ## Run every check and every test, the long proofs in their short form
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile $(PYTEST)
 
 check: $(VENV)/ready-dev ## Format, lint, types, floors between modules
 	$(BIN)/ruff format --check proxy tests
