@@ -74,12 +74,13 @@ $(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
-# The senders' own libraries, apart from ours: their pins are none of ours. uv, because they are many.
+# The senders' own libraries, apart from ours: their pins are none of ours. uv where it can be had, because they are many.
 $(VENV)/senders/ready: requirements-senders.lock | $(VENV)/ready-dev
 	@echo "setting up $(VENV)/senders ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check uv
-	@$(PYTHON) -m venv --without-pip --clear $(VENV)/senders
-	@$(BIN)/uv pip install --quiet --python $(VENV)/senders/bin/python --require-hashes -r requirements-senders.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv || true
+	@$(PYTHON) -m venv --clear $(VENV)/senders
+	@$(BIN)/uv pip install --quiet --python $(VENV)/senders/bin/python --require-hashes -r requirements-senders.lock || \
+	  $(VENV)/senders/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-senders.lock
 	@touch $@
 
 $(VENV)/senders/ready-node: tests/senders/node/package-lock.json | $(VENV)/senders/ready
