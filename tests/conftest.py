@@ -1,6 +1,6 @@
 """Fixtures that any test may ask for: gates and bots that end with the test."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,3 +29,11 @@ def gate(tmp_path: Path) -> Iterator[Gates]:
             return stack.enter_context(serving(policy, environ))
 
         yield start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test has logged may hold lone surrogates; between processes a report is UTF-8."""
+    report = yield
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+    return report
