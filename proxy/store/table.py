@@ -85,7 +85,7 @@ class Table:
         if self._connection.in_transaction:
             self.cursor.execute("ROLLBACK")
 
-    def reserve(self, rows: list[bytes | int | float]) -> bool:
+    def reserve(self, rows: list[bytearray | int | float]) -> bool:
         """Insert rows (key, digest, owner, expiry, one behind the other); False as soon as one was there already."""
         at, cursor = 0, self.cursor
         for size in _SIZES:
@@ -96,7 +96,7 @@ class Table:
                 at += 4 * size
         return True
 
-    def confirm(self, keys: list[bytes], owner: int, expires: float) -> None:
+    def confirm(self, keys: list[bytearray], owner: int, expires: float) -> None:
         """What an owner has reserved is delivered."""
         at = 0
         for size in _SIZES:
