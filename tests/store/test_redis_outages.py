@@ -78,11 +78,11 @@ async def test_hundreds_at_once_are_all_decided(harmed: Server, store: RedisStor
 
 
 async def test_more_than_enough_waiters_are_refused_at_once(harmed: Server, store: RedisStore) -> None:
-    """How many may wait is bounded."""
+    """How many may wait is bounded, the store's own few questions (is it there, how full is it) among them."""
     harmed.signal(STOP)
     claims = [store.claim(b"%d" % number, BODY, 60.0) for number in range(10_500)]
     refused = [claim for claim in claims if claim.settled]
-    assert len(refused) == 500
+    assert 9_990 <= len(claims) - len(refused) <= 10_000
     with pytest.raises(StoreError, match="10000 operations wait for it already"):
         await refused[0]
 
