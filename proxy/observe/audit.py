@@ -81,6 +81,7 @@ class Audit:
 
     def close(self) -> None:
         """Write what is left, waiting at most two seconds for a slow disk."""
+        self._turn(self._second)
         self.tick()
         if not self._thread.is_alive():
             return

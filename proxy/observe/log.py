@@ -182,6 +182,11 @@ class ExchangeLog:
             self._turn(now)
         self._sink.flush()
 
+    def close(self) -> None:
+        """End this second, whatever of it is left, and flush."""
+        self._turn(self._second)
+        self._sink.flush()
+
 
 class ServiceLog(logging.Handler):
     """The service's own lines, in the same form. Extra fields must be plain words; a traceback names places only."""

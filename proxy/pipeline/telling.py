@@ -53,7 +53,7 @@ class Telling:
     async def close(self) -> None:
         """Tell what waits still."""
         self._inquiry.finish()
-        self._log.tick()
+        self._log.close()
         if self._audit is not None:
             await asyncio.to_thread(self._audit.close)
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,25 +127,31 @@ def test_rotation(tmp_path: Path) -> None:
 
 SEVERAL = """
 import sys
+import time
 from pathlib import Path
 from proxy.observe.chain import Chain
 from proxy.observe.chainfile import ChainFile
-file = ChainFile(Path(sys.argv[1]), Chain())
+path = Path(sys.argv[1])
+file = ChainFile(path, Chain())
 for number in range(60):
+    while number == 50 and not path.with_suffix(".moved").exists():
+        time.sleep(0.001)
     file.append([{"event": sys.argv[2], "number": number}] * (number % 3 + 1))
 """
 
 
 def test_several_processes(tmp_path: Path) -> None:
-    """Workers share one file and make one chain, a rotation under them included; no line is lost."""
+    """Workers share one file and make one chain, a rotation under all of them included; no line is lost."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     path = tmp_path / "audit.log"
     workers = [
         subprocess.Popen([sys.executable, "-c", SEVERAL, str(path), f"worker-{number}"], env=environ)  # noqa: S603 - our own
         for number in range(3)
     ]
-    until(lambda: path.exists() and path.stat().st_size > 5000, "the first lines")
+    names = [f'"worker-{number}"' for number in range(3)]
+    until(lambda: path.exists() and all(name in path.read_text() for name in names), "the first lines of all")
     path.rename(tmp_path / "audit.log.1")
+    path.with_suffix(".moved").touch()
     assert [worker.wait(60) for worker in workers] == [0, 0, 0]
     lines = [line for name in ("audit.log.1", "audit.log") for line in (tmp_path / name).read_bytes().splitlines(keepends=True)]
     broken, last = followed(lines)
@@ -232,3 +239,15 @@ def test_damped(tmp_path: Path) -> None:
         ("refusals_damped", "signature_mismatch", 290),
         ("refusal", "ip_denied", None),
     ]
+
+
+def test_damped_at_the_end(tmp_path: Path) -> None:
+    """What was left out in the very second in which the audit ends is told too."""
+    audit = Audit(ChainFile(tmp_path / "audit.log", Chain()))
+    audit.open()
+    now = time.time()
+    for _ in range(300):
+        audit.observe(exchange(Reason.IP_DENIED, arrived=now))
+    audit.close()
+    events = [json.loads(line) for line in (tmp_path / "audit.log").read_text().splitlines()]
+    assert sum(event["event"] == "refusal" for event in events) + sum(event.get("count", 0) for event in events) == 300

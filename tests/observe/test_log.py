@@ -174,6 +174,16 @@ def test_damped(reason: Reason, lines: Made) -> None:
     assert all(re.fullmatch(r"2026-01-01T00:00:0[0-2]\.\d{3}Z", line["time"]) for line in found)
 
 
+def test_damped_at_the_end(lines: Made) -> None:
+    """What was left out in the very second in which the log ends is told too."""
+    made = lines()
+    now = time.time()
+    for _ in range(300):
+        made.log.observe(exchange(Reason.IP_DENIED, arrived=now))
+    made.log.close()
+    assert damped(made.close()) == {("bot", "ip_denied"): 290}
+
+
 def test_damped_beside_slow_ones(lines: Made) -> None:
     """Exchanges that began long ago and end during a flood neither open it up nor get a wrong time."""
     made = lines()
