@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from socket import create_connection
 from typing import Any
@@ -119,7 +119,7 @@ class Watched:
         )
         self.sentinels = [stack.enter_context(server(*lines, sentinel=True)) for _ in range(sentinels)]
         for sentinel in self.sentinels:
-            until(lambda sentinel=sentinel: self._knows(sentinel, sentinels), "the Sentinels to know each other")  # type: ignore[misc]  # a lambda
+            until(partial(self._knows, sentinel, sentinels), "the Sentinels to know each other")
 
     def _knows(self, sentinel: Server, sentinels: int) -> bool:
         facts: Any = sentinel.client().sentinel_master(self.SERVICE)
@@ -136,6 +136,12 @@ class Watched:
         return int(found[1])
 
 
+def asked(client: Redis, *words: object) -> Any:
+    """The reply to a command for which redis-py has no typed method."""
+    execute: Any = client.execute_command
+    return execute(*words)
+
+
 class Clustered:
     """A Cluster of masters that share the slots evenly."""
 
@@ -146,14 +152,14 @@ class Clustered:
         each = 16384 // masters
         for index, client in enumerate(clients):
             last = 16383 if index == masters - 1 else (index + 1) * each - 1
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", index * each, last)  # type: ignore[no-untyped-call]  # as it is
-            client.execute_command("CLUSTER", "MEET", "127.0.0.1", self.masters[0].port)  # type: ignore[no-untyped-call]  # as it is
+            asked(client, "CLUSTER", "ADDSLOTSRANGE", index * each, last)
+            asked(client, "CLUSTER", "MEET", "127.0.0.1", self.masters[0].port)
         for client in clients:
-            until(lambda client=client: self._whole(client, masters), "the Cluster to be whole")  # type: ignore[misc]  # a lambda
+            until(partial(self._whole, client, masters), "the Cluster to be whole")
 
     def _whole(self, client: Redis, masters: int) -> bool:
-        info: Any = client.execute_command("CLUSTER", "INFO")  # type: ignore[no-untyped-call]  # as it is
-        rows: Any = client.execute_command("CLUSTER", "SLOTS")  # type: ignore[no-untyped-call]  # as it is
+        info = asked(client, "CLUSTER", "INFO")
+        rows = asked(client, "CLUSTER", "SLOTS")
         return b"cluster_state:ok" in info and len(rows) == masters
 
     @property

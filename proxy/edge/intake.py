@@ -361,8 +361,7 @@ class Intake(asyncio.Protocol):
                 return
             message, self._payload = messages[0]
             self.raw = data if len(data) <= _HELD_BYTES else None
-            self._begin(message)
-            if not self._advance():
+            if not self._advance(self._begin(message)):
                 return
             served += 1
             if served == _AT_ONCE:
@@ -373,7 +372,7 @@ class Intake(asyncio.Protocol):
                 return
             data = b""
 
-    def _begin(self, message: RawRequestMessage) -> None:
+    def _begin(self, message: RawRequestMessage) -> Journey:
         self._unread_bytes = 0
         self._parsed = True
         self.phase = _BUSY
@@ -382,7 +381,8 @@ class Intake(asyncio.Protocol):
         # that parser; a chunked request is therefore the last on its connection. So is one of HTTP/1.0, for who speaks it
         # waits for the close.
         self._close = message.should_close or message.chunked or self.speaks_1_0
-        self._journey = self._site.travel(self, message)
+        self._journey = journey = self._site.travel(self, message)
+        return journey
 
     def _broken(self, error: Exception, data: bytes) -> Reason:
         if isinstance(error, LineTooLong):
@@ -439,10 +439,10 @@ class Intake(asyncio.Protocol):
 
     # -- stepping the journey
 
-    def _advance(self) -> bool:
+    def _advance(self, journey: Journey) -> bool:
         """Run the journey until it waits; True when it has ended."""
         try:
-            waiting = self._journey.send(None)  # type: ignore[union-attr]  # only called with one
+            waiting = journey.send(None)
         except StopIteration:
             self._journey = None
             return True
@@ -460,7 +460,8 @@ class Intake(asyncio.Protocol):
         return False
 
     def _resume(self, _settled: object) -> None:
-        if self._advance():
+        journey = self._journey
+        if journey is not None and self._advance(journey):
             # What may be in the parser comes before what is held.
             parsed = self._parsed and not self.at_boundary
             if self._next() and (parsed or self._held or self._ended):

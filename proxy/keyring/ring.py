@@ -23,8 +23,8 @@ class Ring:
         told: Callable[[str], None] = lambda result: None,
     ) -> None:
         """``told`` hears how each fetch ended: ``fetched``, ``unchanged`` or ``failed``."""
-        self._fetcher = Fetcher() if fetch is None else None
-        self._fetch: Fetch = fetch or self._fetcher  # type: ignore[assignment]  # one of the two is there
+        self._fetcher = Fetcher()
+        self._fetch: Fetch = fetch or self._fetcher
         self._clock = clock
         self._sources: dict[tuple[object, ...], Cached[Any]] = {}
         self._shelves: dict[tuple[object, ...], Named[Any]] = {}
@@ -57,8 +57,7 @@ class Ring:
         shelved: Iterable[Cached[Any]] = (one for shelf in self._shelves.values() for one in shelf.known)
         for source in (*self._sources.values(), *shelved):
             source.cancel()
-        if self._fetcher is not None:
-            await self._fetcher.close()
+        await self._fetcher.close()
 
 
 class Named(Generic[Kept]):

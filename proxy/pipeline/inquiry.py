@@ -16,9 +16,9 @@ from proxy.messages import Head, Request
 from proxy.pipeline.gate import Judgement
 from proxy.pipeline.schemes import head_rule, signature_rule
 from proxy.policy.model import Policy, Route
-from proxy.policy.schemes import AnySignature
+from proxy.policy.schemes import AnySignature, Signature
 from proxy.policy.secrets import Secret
-from proxy.policy.signatures import SignatureSettings, TemplateSignature, TokenSignature
+from proxy.policy.signatures import TemplateSignature, TokenSignature
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.base import BodyRule, HeadRule
 from proxy.rules.causes import BODY_BYTES, Around, Causes, Judge, Subject
@@ -85,10 +85,10 @@ def causes_of(policy: Policy, secrets: Secrets, former: Secrets) -> dict[str, Ca
     return found
 
 
-def _maker(route: Route) -> Callable[[SignatureSettings, Sequence[Secret]], Judge]:
-    def make(settings: SignatureSettings, secrets: Sequence[Secret]) -> Judge:
-        of_head = head_rule(settings, secrets)  # type: ignore[arg-type]  # what was given, or a changed copy of it
-        return _OfHead(of_head) if of_head is not None else _OfRequest(signature_rule(route, settings, secrets))  # type: ignore[arg-type]  # the same
+def _maker(route: Route) -> Callable[[Signature, Sequence[Secret]], Judge]:
+    def make(settings: Signature, secrets: Sequence[Secret]) -> Judge:
+        of_head = head_rule(settings, secrets)
+        return _OfHead(of_head) if of_head is not None else _OfRequest(signature_rule(route, settings, secrets))
 
     return make
 

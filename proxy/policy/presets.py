@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from pydantic import Field
 
@@ -61,7 +62,7 @@ class Preset(Settings):
     """The networks that it publishes; they may change."""
     networks_date: str | None = None
     secret: SecretFacts = SecretFacts()
-    route: dict[str, object] = Field(default_factory=dict)
+    route: dict[str, Any] = Field(default_factory=dict)
 
 
 @cache
@@ -84,7 +85,7 @@ def preset(name: str) -> Preset:
 def spelled_out(name: str, route: Mapping[str, Plain]) -> dict[str, Plain]:
     """A user's route with everything from its preset that it does not give itself."""
     found = preset(name)
-    defaults: dict[str, object] = dict(found.route)
+    defaults: dict[str, Any] = dict(found.route)
     if found.networks:
         defaults.setdefault("senders", found.networks)
     given_signature = _signature(route)
@@ -102,10 +103,10 @@ def _signature(route: Mapping[str, object]) -> Mapping[str, object]:
     return signature if isinstance(signature, dict) else {}
 
 
-def _under(defaults: Mapping[str, object], given: Mapping[str, object], where: str) -> dict[str, Plain]:
+def _under(defaults: Mapping[str, Any], given: Mapping[str, Plain], where: str) -> dict[str, Plain]:
     dropped = {name for key, gone in _TAKEN_AWAY.get(where, {}).items() if key in given for name in gone}
-    merged: dict[str, object] = {key: value for key, value in defaults.items() if key not in dropped}
+    merged: dict[str, Plain] = {key: value for key, value in defaults.items() if key not in dropped}
     for key, value in given.items():
         default = merged.get(key)
         merged[key] = _under(default, value, key) if isinstance(default, dict) and isinstance(value, dict) else value
-    return merged  # type: ignore[return-value]  # only plain values went in
+    return merged

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from proxy.messages import Head, Request
+from proxy.policy.schemes import Signature
 from proxy.policy.secrets import Secret
-from proxy.policy.signatures import SignatureSettings
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.rewritings import rewritten
 from proxy.verdict import Cause, Pass, Reason, Verdict
@@ -25,7 +25,7 @@ class Judge(Protocol):
         """Judge."""
 
 
-Make = Callable[[SignatureSettings, Sequence[Secret]], Judge]
+Make = Callable[[Signature, Sequence[Secret]], Judge]
 
 BODY_BYTES: Final = 256 * 1024
 """Larger bodies are not looked into."""
@@ -65,7 +65,7 @@ class Around(NamedTuple):
 class Causes:
     """Searches for one route. What it needs is made when it is first asked."""
 
-    def __init__(self, settings: SignatureSettings, around: Around, make: Make) -> None:
+    def __init__(self, settings: Signature, around: Around, make: Make) -> None:
         self._settings = settings
         self._around = around
         self._make = make
@@ -137,12 +137,12 @@ class Causes:
     def _own(self) -> Judge | None:
         return self._judge("own", lambda: self._around.secrets, self._settings)
 
-    def _judge(self, name: str, secrets: Callable[[], Sequence[Secret]], settings: SignatureSettings) -> Judge | None:
+    def _judge(self, name: str, secrets: Callable[[], Sequence[Secret]], settings: Signature) -> Judge | None:
         if name not in self._judges:
             self._judges[name] = self._made(secrets(), settings)
         return self._judges[name]
 
-    def _made(self, secrets: Sequence[Secret], settings: SignatureSettings) -> Judge | None:
+    def _made(self, secrets: Sequence[Secret], settings: Signature) -> Judge | None:
         """The rule with other secrets; those that cannot be its keys are left out."""
         usable = [one for one in secrets if _usable(one, settings)]
         return self._make(settings, usable) if usable else None
@@ -158,7 +158,7 @@ def _right(judge: Judge | None, subject: Subject) -> bool:
     return isinstance(verdict, Pass) and bool(verdict.secret)
 
 
-def _usable(secret: Secret, settings: SignatureSettings) -> bool:
+def _usable(secret: Secret, settings: Signature) -> bool:
     names = settings.value_names()
     if names:
         return all(secret.has(name) for name in names if name not in settings.OPTIONAL_VALUES)
@@ -188,7 +188,7 @@ def _with(head: Head, name: bytes, value: bytes) -> Head:
     return head._replace(named={**head.named, name: value}, repeated=head.repeated - {name})
 
 
-def _header_of(stand: Selector | None, settings: SignatureSettings) -> bytes | None:
+def _header_of(stand: Selector | None, settings: Signature) -> bytes | None:
     """The header in which the timestamp stands, as its value or as an item of the signature's list."""
     if stand is None:
         return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 from proxy.errors import StoreError
@@ -106,7 +107,7 @@ class Claims:
         return tail
 
 
-class _Keyed:
+class _Keyed(ABC):
     """A command about one key. An error is an error, unless the server only wants it sent once more."""
 
     __slots__ = ("claims", "key", "packed", "twice")
@@ -126,11 +127,13 @@ class _Keyed:
         else:
             self.take(reply)
 
+    @abstractmethod
     def take(self, reply: Reply) -> None:
-        raise NotImplementedError
+        """What the server did."""
 
+    @abstractmethod
     def fail(self, error: StoreError, *, sent: bool) -> None:
-        raise NotImplementedError
+        """There will be no reply."""
 
 
 class _Claiming(_Keyed):

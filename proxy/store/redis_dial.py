@@ -83,7 +83,8 @@ class Dialer:
         access = self._access
         if self._sentinel is None:
             options = self._options(access.sentinel_username, access.sentinel_password)
-            self._sentinel = Sentinel(list(access.url.nodes), sentinel_kwargs=options)  # type: ignore[no-untyped-call]  # as it is
+            sentinels: Any = Sentinel  # untyped
+            self._sentinel = sentinels(list(access.url.nodes), sentinel_kwargs=options)
         try:
             host, port = await self._sentinel.discover_master(access.url.service)
         except (RedisError, OSError):
@@ -100,7 +101,8 @@ class Dialer:
         for host, port in known:
             client = Redis(host=host, port=port, **self._options(access.username, access.password))
             try:
-                return _masters(await client.execute_command("CLUSTER SLOTS"), host)  # type: ignore[no-untyped-call]  # as it is
+                execute: Any = client.execute_command  # untyped
+                return _masters(await execute("CLUSTER SLOTS"), host)
             except (RedisError, OSError) as error:
                 if isinstance(error, RedisError) and "cluster support disabled" in str(error):
                     why = "it is no Cluster: use redis://"

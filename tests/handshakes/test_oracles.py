@@ -143,7 +143,7 @@ def test_never_taken_for_a_page() -> None:
     from proxy.policy.presets import PRESETS, preset
 
     for provider in PRESETS:
-        for one in preset(provider).route.get("handshakes", ()):  # type: ignore[attr-defined]  # a list in the file
+        for one in preset(provider).route.get("handshakes", ()):
             answer = one.get("answer") or {}
             if "{echo}" in answer.get("body", ""):
                 assert answer["type"] in {"text/plain; charset=utf-8", "application/json"}, provider

@@ -146,7 +146,7 @@ def test_every_unsigned_one_is_bound() -> None:
     """In the shipped presets each check without a signature has an exact shape, and what it repeats has a class."""
     seen = 0
     for name in PRESETS:
-        for written in preset(name).route.get("handshakes", ()):  # type: ignore[attr-defined]  # a list in the file
+        for written in preset(name).route.get("handshakes", ()):
             one = Handshake.model_validate(written)
             if one.waives:
                 seen += 1

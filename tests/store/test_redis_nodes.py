@@ -11,7 +11,7 @@ from redis.crc import key_slot
 from proxy.redis_url import RedisAccess, parse
 from proxy.store.base import DELIVERED, NEW
 from proxy.store.redis import RedisStore
-from tests.redises import GO, LEASE, STOP, Clustered, Watched
+from tests.redises import GO, LEASE, STOP, Clustered, Watched, asked
 from tests.store.outages import BODY, ask, until_refused, until_taken
 
 
@@ -90,13 +90,13 @@ async def test_a_slot_that_moves(cluster: Clustered) -> None:
     await store.open()
     slot = key_slot(b"hookgate:claim:moving")
     clients = [one.client() for one in cluster.masters]
-    ids = [client.execute_command("CLUSTER", "MYID") for client in clients]  # type: ignore[no-untyped-call]  # as it is
+    ids = [asked(client, "CLUSTER", "MYID") for client in clients]
     owner = slot // (16384 // 3)
     for new in ((owner + 1) % 3, owner):
         clients[new].flushall()
         for client in (clients[new], clients[owner], clients[3 - owner - new] if new != owner else clients[(owner + 1) % 3]):
             client.flushall()
-            client.execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[new])  # type: ignore[no-untyped-call]  # as it is
+            asked(client, "CLUSTER", "SETSLOT", slot, "NODE", ids[new])
         assert await store.claim(b"moving", BODY, 60.0) == NEW
         await store.confirm(b"moving")
         assert await store.claim(b"moving", BODY, 60.0) == DELIVERED
