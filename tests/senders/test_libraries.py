@@ -74,7 +74,7 @@ class Stage:
     """A sender's gate, its policy, and its library."""
 
     def __init__(self, library: Library, asked: Worker, gate: Compiled, loaded: Loaded) -> None:
-        self.library = library
+        self.sdk = library
         self._asked = asked
         self._gate = gate
         self._loaded = loaded
@@ -82,7 +82,7 @@ class Stage:
     @property
     def secret(self) -> str:
         """The secret, or the public key."""
-        return secret_of(self.library)
+        return secret_of(self.sdk)
 
     def judged(self, body: bytes, fields: dict[str, str], *more: Field, query: str = "") -> Reason:
         """What the gate makes of a request, now."""
@@ -92,15 +92,15 @@ class Stage:
 
     def signed(self, body: bytes, **more: Any) -> dict[str, Any]:
         """What the library makes for a body."""
-        key = KEYS.get(self.library.sender)
+        key = KEYS.get(self.sdk.sender)
         private = {"private": key.key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()).hex()} if key else {}
         asked = {"at": int(time.time()), "url": URL, **private, **more}
-        return self._asked.ask("sign", self.library.sender, self.secret, body, **asked)
+        return self._asked.ask("sign", self.sdk.sender, self.secret, body, **asked)
 
     def made(self, body: bytes, given: tuple[Field, ...] = ()) -> Genuine:
         """What is made for a body here."""
         (route,) = self._loaded.policy.routes
-        key = KEYS.get(self.library.sender)
+        key = KEYS.get(self.sdk.sender)
         return genuine(
             route,
             self._loaded.secrets["bot"],
@@ -114,7 +114,7 @@ class Stage:
     def takes(self, body: bytes, made: Genuine, **more: Any) -> bool:
         """Whether the library takes what was made here, perhaps with another body."""
         fields = {name.decode(): value.decode() for name, value in made.fields}
-        return self._asked.takes(self.library.sender, self.secret, body, fields, **{"url": URL, **more})
+        return self._asked.takes(self.sdk.sender, self.secret, body, fields, **{"url": URL, **more})
 
 
 def secret_of(library: Library) -> str:
