@@ -28,13 +28,12 @@ from proxy.policy.signatures import (
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.adyen import AdyenPayments
 from proxy.rules.alternatives import Alternatives, Way, fitting
-from proxy.rules.base import BodyRule, HeadRule, answer_of
+from proxy.rules.base import BodyRule, HeadRule, verdicts_on
 from proxy.rules.keys import Read, reader
 from proxy.rules.schemes import signed_url
 from proxy.rules.signature import HeadToken, PlacedToken, Token
 from proxy.rules.templated import digests
 from proxy.rules.twilio import Twilio
-from proxy.verdict import PASS, Fail, Reason, Verdict
 
 
 def head_rule(settings: Signature | None, secrets: Sequence[Secret]) -> HeadRule | None:
@@ -78,7 +77,7 @@ def signature_rule(route: Route, settings: Signature, secrets: Sequence[Secret],
             return _with_keys_elsewhere(settings, secrets, keyring or NoNetwork())
         case AnySignature():
             ways = [Way(fitting(one.when), signature_rule(route, one.signature, secrets, keyring)) for one in settings.of]
-            absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer_of(settings))
+            absent, _, _ = verdicts_on(settings)
             return Alternatives(ways, absent)
 
 

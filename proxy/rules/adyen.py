@@ -10,10 +10,10 @@ from proxy.messages import Request
 from proxy.policy.keys import decode_key
 from proxy.policy.particular import AdyenPaymentsSignature
 from proxy.policy.secrets import Secret
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.keys import at, doubled, every, written
 from proxy.rules.schemes import decoded, hmac_digest, same
-from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import Pass, RuleName, Verdict
 
 ITEMS: Final = ("notificationItems", "*", "NotificationRequestItem")
 SIGNATURE: Final = ("additionalData", "hmacSignature")
@@ -37,11 +37,8 @@ class AdyenPayments:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: AdyenPaymentsSignature, secrets: Sequence[Secret]) -> None:
-        answer = answer_of(settings)
         self._keys = tuple((secret, decode_key("hex", secret.reveal()), Pass(secret.id)) for secret in secrets)
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
         """Judges item by item."""

@@ -5,7 +5,8 @@ from typing import Protocol, runtime_checkable
 
 from proxy.messages import Head, Request
 from proxy.policy.settings import RuleSettings
-from proxy.verdict import Answer, RuleName, Verdict
+from proxy.policy.signatures import SignatureSettings
+from proxy.verdict import PASS, Answer, Fail, Reason, RuleName, Verdict
 
 
 class HeadRule(Protocol):
@@ -42,3 +43,10 @@ def answer_of(settings: RuleSettings) -> Answer:
     """How the policy wants this rule's refusals answered."""
     answer = settings.answer
     return Answer(answer.status or 0, answer.retry_after or 0, answer.acknowledge)
+
+
+def verdicts_on(settings: SignatureSettings) -> tuple[Verdict, Fail, Fail]:
+    """What a signature rule says of a signature that is absent, malformed, or made with none of the secrets, in this order."""
+    answer = answer_of(settings)
+    absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
+    return absent, Fail(Reason.SIGNATURE_MALFORMED, answer), Fail(Reason.SIGNATURE_MISMATCH, answer)

@@ -11,11 +11,11 @@ from proxy.messages import NOT_JSON, Request
 from proxy.policy.callbacks import CallbackSignature, LarkEnvelope
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Selector, SelectorKind
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.callback_cipher import message_key, message_signature, open_lark, open_message
 from proxy.rules.keys import Read, ambiguity, reader
 from proxy.rules.schemes import same
-from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import Pass, RuleName, Verdict
 
 _HEX: Final = re.compile(rb"[0-9a-f]{40}")
 _DIGITS: Final = re.compile(rb"[0-9]{9,14}")
@@ -49,14 +49,11 @@ class Callback:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: CallbackSignature, secrets: Sequence[Secret]) -> None:
-        answer = answer_of(settings)
         self._given = tuple(map(_query, settings.signature_names))
         self._stamps = tuple(map(_query, settings.timestamp_names))
         self._nonce = _query("nonce")
         self._shared = tuple(_Shared(secret, secret.reveal("token"), Pass(secret.id)) for secret in secrets)
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
         """Compares with what each active token would make of it."""
@@ -80,10 +77,8 @@ class BareEnvelope:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: LarkEnvelope, secrets: Sequence[Secret]) -> None:
-        answer = answer_of(settings)
         self._keys = tuple((secret, secret.reveal(), Pass(secret.id)) for secret in secrets)
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, _, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
         """Decrypts with each active key."""

@@ -12,9 +12,9 @@ from proxy.messages import Head, Request
 from proxy.policy.callbacks import DecryptSettings, EnvelopeSignature
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import HmacSignature, TemplateSignature
-from proxy.rules.base import BodyRule, answer_of
+from proxy.rules.base import BodyRule, verdicts_on
 from proxy.rules.keys import Read, reader
-from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import PASS, Pass, RuleName, Verdict
 
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
@@ -51,13 +51,11 @@ class Envelope:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: EnvelopeSignature, proof: BodyRule) -> None:
-        answer = answer_of(settings)
         self._proof = proof
         self._nonce = reader(settings.nonce)
         self._body_nonce = reader(settings.body_nonce)
         self._encrypted = reader(settings.encrypted)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        _, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
         """Nothing of the body is parsed before its HMAC was right."""
@@ -99,7 +97,7 @@ class Decrypt:
         keys = ((secret, base64.b64decode(secret.reveal("aes_key_b64"))) for secret in secrets)
         self._openers = tuple(_Opener(secret, AESGCM(key)) for secret, key in keys)
         self._type = settings.content_type.encode() if settings.content_type else None
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer_of(envelope))
+        _, _, self._mismatch = verdicts_on(envelope)
         self._found: tuple[Request, bytes] | None = None
 
     def check(self, request: Request) -> Verdict:

@@ -20,7 +20,7 @@ from proxy.policy.foreign_signatures import JwtSignature
 from proxy.policy.keysets import KeySet, VerifyingKey, openid_keys_address, read_certificates, read_jwks
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Selector
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.keys import Read, ambiguity, pointer, reader, written
 from proxy.verdict import PASS, Cause, Fail, Pass, Reason, RuleName, Verdict
 
@@ -63,7 +63,6 @@ class Jwt:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: JwtSignature, secrets: Sequence[Secret], keyring: Keyring) -> None:
-        answer = answer_of(settings)
         self._settings = settings
         self._header = settings.header.lower().encode()
         self._prefix = settings.prefix.lower().encode()
@@ -71,10 +70,8 @@ class Jwt:
         self._source = _source(settings, keyring)
         self._lanes = tuple(_lanes(settings, secrets))
         self._claims = _Claims(settings)
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
-        self._stale = Fail(Reason.SIGNATURE_MISMATCH, answer, cause=Cause.STALE_TIMESTAMP)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
+        self._stale = self._mismatch._replace(cause=Cause.STALE_TIMESTAMP)
 
     def prepare(self, request: Request) -> Awaitable[None] | None:
         """What to wait for before this request is judged: keys that are not at hand."""

@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 from proxy.messages import Head, Request
 from proxy.policy.message_signatures import MessageSignature, read_key
 from proxy.policy.secrets import Secret
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.components import Uncovered, signature_base
 from proxy.rules.message_algorithms import verifier
 from proxy.rules.schemes import same
 from proxy.rules.structured_fields import InnerList, Item, dictionary
-from proxy.verdict import PASS, Cause, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import Cause, Pass, RuleName, Verdict
 
 _HASHES: Final = {"sha-256": "sha256", "sha-512": "sha512"}
 _MOST_SIGNATURES: Final = 8
@@ -38,16 +38,13 @@ class MessageSignatures:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: MessageSignature, secrets: Sequence[Secret], public_url: str | None) -> None:
-        answer = answer_of(settings)
         self._settings = settings
         self._public_url = public_url
         keys = [(secret, read_key(secret.reveal(), settings.algorithm)) for secret in secrets]
         self._keyed = tuple(_Keyed(secret, key.algorithm, verifier(key), Pass(secret.id)) for secret, key in keys)
         self._ids = frozenset(secret.id for secret in secrets)
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
-        self._stale = Fail(Reason.SIGNATURE_MISMATCH, answer, cause=Cause.STALE_TIMESTAMP)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
+        self._stale = self._mismatch._replace(cause=Cause.STALE_TIMESTAMP)
 
     def check(self, request: Request) -> Verdict:
         """The digest, what is covered, the times, and then the signature with every key that may have made it."""

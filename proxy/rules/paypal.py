@@ -16,9 +16,9 @@ from proxy.keyring.base import Keyring
 from proxy.messages import Request
 from proxy.policy.foreign_signatures import PaypalSignature
 from proxy.policy.secrets import Secret
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.certificates import Chain, Trust, read_chain, signed_by, system_authorities
-from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import Fail, Pass, Reason, RuleName, Verdict
 
 _SIGNATURE: Final = b"paypal-transmission-sig"
 _ADDRESS: Final = b"paypal-cert-url"
@@ -44,7 +44,6 @@ class Paypal:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: PaypalSignature, secrets: Sequence[Secret], keyring: Keyring) -> None:
-        answer = answer_of(settings)
         self._keyed = tuple(
             _Keyed(
                 one, one.reveal("webhook_id"), read_chain(one.reveal("cert_pem")) if one.has("cert_pem") else None, Pass(one.id)
@@ -54,9 +53,7 @@ class Paypal:
         self._fetches = any(keyed.chain is None for keyed in self._keyed)
         self._shelf = keyring.shelf(Allowed(frozenset(settings.hosts), private=settings.private_addresses), read_chain)
         self._trust = Trust(settings.names, system_authorities() if self._fetches else [])
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def prepare(self, request: Request) -> Awaitable[None] | None:
         """What to wait for before this request is judged: a certificate that is not at hand."""

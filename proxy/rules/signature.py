@@ -12,10 +12,10 @@ from proxy.policy.keys import KeyForm, decode_key
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import TokenSignature
 from proxy.policy.values import Selector, SelectorKind
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.keys import every, pointer, reader, written
 from proxy.rules.schemes import same
-from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import Pass, RuleName, Verdict
 
 
 class Keyed(NamedTuple):
@@ -40,12 +40,9 @@ class Token:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: TokenSignature, secrets: Sequence[Secret]) -> None:
-        answer = answer_of(settings)
         self._header = (settings.header or settings.stand.argument).lower().encode()
         self._keyed = keyed(secrets, "utf8", settings.prefix.encode())
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, head: Head) -> Verdict:
         """Compares the raw header bytes with each active secret."""
@@ -70,14 +67,11 @@ class PlacedToken:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: TokenSignature, secrets: Sequence[Secret]) -> None:
-        answer = answer_of(settings)
         self._prefix = settings.prefix.encode()
         places = [settings.stand, *([settings.otherwise] if settings.otherwise else [])]
         self._places = tuple((one.kind is SelectorKind.HEADER, one.argument.lower().encode(), _all(one)) for one in places)
         self._keyed = keyed(secrets, "utf8")
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
         """Every element must hold one and the same active secret."""

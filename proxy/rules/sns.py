@@ -16,7 +16,7 @@ from proxy.keyring.base import Keyring
 from proxy.messages import Request
 from proxy.policy.foreign_signatures import SnsSignature
 from proxy.policy.secrets import Secret
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.certificates import read_chain, signed_by
 from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
 
@@ -48,15 +48,12 @@ class Sns:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: SnsSignature, secrets: Sequence[Secret], keyring: Keyring) -> None:
-        answer = answer_of(settings)
         self._topics = frozenset(settings.topics)
         self._versions = frozenset(settings.versions)
         self._pinned = tuple((one, read_chain(one.reveal("cert_pem")), Pass(one.id)) for one in secrets)
         allowed = Allowed(frozenset(settings.hosts), _HOST, settings.private_addresses)
         self._shelf = keyring.shelf(allowed, read_chain)
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def prepare(self, request: Request) -> Awaitable[None] | None:
         """What to wait for before this request is judged: a certificate that is not at hand."""

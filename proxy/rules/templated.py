@@ -10,10 +10,10 @@ from proxy.messages import Request
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import HashSignature, HmacSignature, TemplateSignature
 from proxy.policy.values import SelectorKind
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.keys import Read, listed, reader
 from proxy.rules.schemes import MOST_CANDIDATES, Signed, Written, hmac_digest, plain_digest, same, signed_bytes, writer
-from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import Pass, RuleName, Verdict
 
 Proves = Callable[[bytes, Sequence[bytes]], bool]
 """Whether one of the candidates signs the message."""
@@ -42,7 +42,6 @@ class Templated:
     def __init__(
         self, settings: TemplateSignature, provers: Sequence[Prover], normal: Normal, values: Mapping[str, Read]
     ) -> None:
-        answer = answer_of(settings)
         stand = settings.stand
         sole = stand.kind is SelectorKind.HEADER and "|" not in stand.argument
         self._header = stand.argument.lower().encode() if sole else b""
@@ -54,9 +53,7 @@ class Templated:
         self._provers = tuple(provers)
         own = any(prover.own is not None for prover in self._provers)
         self._signed = None if own else signed_bytes(settings.template.parts, values, settings)
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
         """Any one of the candidates made with any one active secret is enough."""

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
 from proxy.messages import Request
 from proxy.policy.particular import TwilioSignature
 from proxy.policy.secrets import Secret
-from proxy.rules.base import answer_of
+from proxy.rules.base import verdicts_on
 from proxy.rules.schemes import decoded, hmac_digest, same, signed_url
-from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
+from proxy.verdict import Pass, RuleName, Verdict
 
 _MOST_FIELDS: Final = 1000
 _FORM: Final = b"application/x-www-form-urlencoded"
@@ -27,15 +27,12 @@ class Twilio:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: TwilioSignature, secrets: Sequence[Secret], public_url: str) -> None:
-        answer = answer_of(settings)
         self._header = (settings.header or "").lower().encode()
         self._secrets = tuple((secret, Pass(secret.id)) for secret in secrets)
         # SECURITY: the key's own, never what a request says: X-Twilio-Webhooks-Signature-Settings is not signed.
         self._algorithm = settings.algorithm
         self._urls = tuple(map(signed_url, _spellings(public_url)))
-        self._absent: Verdict = PASS if settings.when_missing == "pass" else Fail(Reason.SIGNATURE_MISSING, answer)
-        self._malformed = Fail(Reason.SIGNATURE_MALFORMED, answer)
-        self._mismatch = Fail(Reason.SIGNATURE_MISMATCH, answer)
+        self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
         """Any spelling of the URL with any active secret is enough; the body must be bound either way."""
