@@ -146,7 +146,7 @@ def timestamp_of(route: Route) -> Read:
     """Where the route's timestamp stands."""
     rule = route.rules.timestamp
     assert rule is not None  # noqa: S101 - callers asked
-    return read_of(route.rules.signature, rule.source or Selector(SelectorKind.HEADER, rule.header or ""))
+    return read_of(route.rules.signature, rule.stand)
 
 
 def read_of(signature: SignatureSettings | None, selector: Selector) -> Read:

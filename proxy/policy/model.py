@@ -24,6 +24,8 @@ from proxy.policy.values import (
     NetworksValue,
     Rate,
     RateValue,
+    Selector,
+    SelectorKind,
     SelectorValue,
     Size,
     Stance,
@@ -206,6 +208,11 @@ class TimestampRule(RuleSettings):
     ] = "refuse"
     tolerance: Annotated[Duration, Field(description="how old")] = 300.0
     future: Annotated[Duration, Field(description="how far ahead of our clock")] = 300.0
+
+    @property
+    def stand(self) -> Selector:
+        """Where the timestamp stands."""
+        return self.source or Selector(SelectorKind.HEADER, self.header or "")
 
 
 class ReplayRule(RuleSettings):

@@ -1,6 +1,5 @@
 """Settings of schemes that no template expresses and one sender has: Twilio's URL and sorted fields, Adyen's items."""
 
-from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -43,9 +42,6 @@ class AdyenPaymentsSignature(SignatureSettings):
     """An HMAC-SHA256 in each item of the body, over eight of its fields."""
 
     scheme: Annotated[Literal["adyen-payments"], Field(description="Adyen payments: each item holds its own signature")]
-
-    def selectors(self) -> Iterator[tuple[str, Selector]]:
-        yield from ()
 
     def covers(self, place: Selector) -> bool:
         return place.kind is SelectorKind.JSON and place.argument.rpartition("/")[2] in _SIGNED

@@ -1,9 +1,8 @@
 """Public keys as senders print them: ``key: hex | base64 | whpk | spki | pem``. The library loads where a key is first read."""
 
-import base64
-import binascii
-import re
 from typing import Final, Literal
+
+from proxy.policy.keys import decode_key
 
 Algorithm = Literal["ed25519", "rsa", "ecdsa"]
 PublicForm = Literal["hex", "base64", "whpk", "spki", "pem"]
@@ -53,15 +52,10 @@ def load(algorithm: Algorithm, form: PublicForm, written: bytes) -> object:
 
 def _raw(form: PublicForm, written: bytes) -> bytes:
     if form == "hex":
-        if not re.fullmatch(rb"[0-9a-fA-F]{64}", written):
-            raise ValueError("not hexadecimal")
-        return bytes.fromhex(written.decode())
+        return decode_key("hex", written)
     return _decoded(written.removeprefix(b"whpk_") if form == "whpk" else written)
 
 
 def _decoded(text: bytes) -> bytes:
-    bare = b"".join(text.split()).rstrip(b"=")
-    try:
-        return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
-    except binascii.Error:
-        raise ValueError("not base64") from None
+    """Base64, perhaps in lines."""
+    return decode_key("base64", b"".join(text.split()))

@@ -14,7 +14,7 @@ from proxy.policy.presets import PROVIDERS, preset
 from proxy.policy.settings import RuleSettings
 from proxy.policy.signature_checks import signature_complaints, ways_of
 from proxy.policy.signatures import TemplateSignature, TokenSignature
-from proxy.policy.values import Selector, SelectorKind
+from proxy.policy.values import SelectorKind
 from proxy.verdict import Mode
 
 _TYPE = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
@@ -85,10 +85,9 @@ def _timestamp_signed(route: Route, rules: Path) -> Complaints:
     rule, signature = route.rules.timestamp, route.rules.signature
     if rule is None or (rule.header is None) == (rule.source is None):
         return
-    source = rule.source or Selector(SelectorKind.HEADER, rule.header or "")
     ways = [way for _, way in ways_of(signature, rules)] if signature is not None else []
     stamped = any(isinstance(way, TemplateSignature) and "timestamp" in way.places for way in ways)
-    if not stamped and (signature is None or not signature.covers(source)):
+    if not stamped and (signature is None or not signature.covers(rule.stand)):
         yield Complaint((*rules, "timestamp"), "the timestamp is not signed: who repeats a request can renew it", grave=False)
 
 

@@ -149,8 +149,7 @@ class TemplateSignature(Placed):
             yield "id", self.id
 
     def header_names(self) -> frozenset[str]:
-        written = (part.argument.lower() for part in self.template.parts if part.place == "header")
-        return super().header_names() | frozenset(written)
+        return super().header_names() | self._signed_headers()
 
     @property
     def places(self) -> frozenset[str]:

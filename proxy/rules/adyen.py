@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from proxy.messages import Request
-from proxy.policy.keys import decode_key
 from proxy.policy.particular import AdyenPaymentsSignature
 from proxy.policy.secrets import Secret
 from proxy.rules.base import verdicts_on
 from proxy.rules.keys import at, doubled, every, written
 from proxy.rules.schemes import decoded, hmac_digest, same
+from proxy.rules.signature import keyed
 from proxy.verdict import Pass, RuleName, Verdict
 
 ITEMS: Final = ("notificationItems", "*", "NotificationRequestItem")
@@ -37,7 +37,7 @@ class AdyenPayments:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: AdyenPaymentsSignature, secrets: Sequence[Secret]) -> None:
-        self._keys = tuple((secret, decode_key("hex", secret.reveal()), Pass(secret.id)) for secret in secrets)
+        self._keys = keyed(secrets, "hex")
         self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:

@@ -5,7 +5,7 @@ Only that text, the timestamp and the nonce are signed; what else stands in the 
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from proxy.messages import NOT_JSON, Request
 from proxy.policy.callbacks import CallbackSignature, LarkEnvelope
@@ -15,6 +15,7 @@ from proxy.rules.base import verdicts_on
 from proxy.rules.callback_cipher import message_key, message_signature, open_lark, open_message
 from proxy.rules.keys import Read, ambiguity, reader
 from proxy.rules.schemes import same
+from proxy.rules.signature import Keyed, keyed
 from proxy.verdict import Pass, RuleName, Verdict
 
 _HEX: Final = re.compile(rb"[0-9a-f]{40}")
@@ -32,17 +33,6 @@ _MOST_ELEMENTS: Final = 32
 _encrypt_is_doubled: Final = ambiguity(("encrypt",))
 
 
-class _Shared(NamedTuple):
-    """A secret ready for use."""
-
-    secret: Secret
-    token: bytes
-    matched: Pass
-
-    def __repr__(self) -> str:
-        return f"_Shared({self.secret.id})"
-
-
 class Callback:
     """``msg_signature``: SHA-1 over the sorted texts token, timestamp, nonce and encrypted text."""
 
@@ -52,7 +42,7 @@ class Callback:
         self._given = tuple(map(_query, settings.signature_names))
         self._stamps = tuple(map(_query, settings.timestamp_names))
         self._nonce = _query("nonce")
-        self._shared = tuple(_Shared(secret, secret.reveal("token"), Pass(secret.id)) for secret in secrets)
+        self._shared = tuple(Keyed(secret, secret.reveal("token"), Pass(secret.id)) for secret in secrets)
         self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
@@ -66,7 +56,7 @@ class Callback:
         verdict: Verdict = self._mismatch
         for one in self._shared:
             # SECURITY: no early exit: time must not tell which token was near.
-            if same(message_signature(one.token, stamp, nonce, sealed), given) and one.secret.active(request.head.arrived):
+            if same(message_signature(one.key, stamp, nonce, sealed), given) and one.secret.active(request.head.arrived):
                 verdict = one.matched
         return verdict
 
@@ -77,7 +67,7 @@ class BareEnvelope:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: LarkEnvelope, secrets: Sequence[Secret]) -> None:
-        self._keys = tuple((secret, secret.reveal(), Pass(secret.id)) for secret in secrets)
+        self._keys = keyed(secrets, "utf8")
         self._absent, _, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:

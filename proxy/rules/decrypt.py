@@ -4,7 +4,6 @@ SECURITY: the raw envelope is proved first. What cannot be decrypted with a rout
 """
 
 import base64
-import binascii
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -14,6 +13,7 @@ from proxy.policy.secrets import Secret
 from proxy.policy.signatures import HmacSignature, TemplateSignature
 from proxy.rules.base import BodyRule, verdicts_on
 from proxy.rules.keys import Read, reader
+from proxy.rules.schemes import decoded
 from proxy.verdict import PASS, Pass, RuleName, Verdict
 
 _NONCE_BYTES: Final = 12
@@ -144,8 +144,5 @@ def _about(head: Head, body: bytes, content_type: bytes | None) -> Head:
 
 def _bytes(text: bytes, length: int | None = None) -> bytes | None:
     """Strict base64 in its one written form; ``None`` for what is none, or has another length."""
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        return None
-    return raw if length in (None, len(raw)) and base64.b64encode(raw) == text else None
+    raw = decoded(text, "base64")
+    return raw if raw is not None and length in (None, len(raw)) else None

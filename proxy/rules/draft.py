@@ -72,11 +72,6 @@ def first_name(header: str) -> str:
     return header.partition("|")[0]
 
 
-def stand_of(rule: TimestampRule) -> Selector:
-    """Where a timestamp stands."""
-    return rule.source or Selector(SelectorKind.HEADER, rule.header or "")
-
-
 def stamp_of(rule: TimestampRule, at: float) -> bytes:
     """A moment (unix seconds) as the rule reads it."""
     if rule.unit == "rfc3339":

@@ -9,11 +9,8 @@ import hmac
 import zlib
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt import PyJWTError
 from jwt import encode as encode_token
 
@@ -25,24 +22,17 @@ from proxy.policy.message_signatures import DIGEST, MessageSignature, read_key
 from proxy.policy.secrets import Secret
 from proxy.rules.components import Uncovered, signature_base
 from proxy.rules.keys import reader
+from proxy.rules.privatekey import private_key, side_by_side
 from proxy.rules.structured_fields import InnerList, Item, Parameters, write
 
 _LIFETIME = 300
 _USUAL = ("@method", "@authority", "@path", DIGEST)
 
 
-def private_key(pem: bytes | None) -> Any:
-    """The private key in a PEM file.
-
-    Raises:
-        HookgateError: there is none, or it cannot be read. The message never holds it.
-    """
+def _private(pem: bytes | None) -> Any:
     if pem is None:
         raise HookgateError("the policy knows public keys alone: give a private key with --key FILE")
-    try:
-        return load_pem_private_key(pem, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise HookgateError("the private key must be an unencrypted PEM file (-----BEGIN PRIVATE KEY-----)") from None
+    return private_key(pem)
 
 
 def token_fields(settings: JwtSignature, secret: Secret, pem: bytes | None, request: Request, at: float) -> list[Field]:
@@ -51,7 +41,7 @@ def token_fields(settings: JwtSignature, secret: Secret, pem: bytes | None, requ
     Raises:
         HookgateError: no key can make it.
     """
-    key = secret.reveal() if settings.shared else private_key(pem)
+    key = secret.reveal() if settings.shared else _private(pem)
     claims: dict[str, Any] = {"iat": int(at), "nbf": int(at), "exp": int(at) + _LIFETIME}
     named = settings.audience_from
     audience = secret.reveal(named).decode() if named and secret.has(named) else next(iter(settings.audiences), None)
@@ -101,7 +91,7 @@ def message_fields(
     except Uncovered:
         raise HookgateError("what is signed is not in the request: give the header with --header 'NAME: VALUE'") from None
     shared = wanted.algorithm == "hmac-sha256"
-    value = hmac.digest(wanted.key, base, "sha256") if shared else _signed(wanted.algorithm, private_key(pem), base)
+    value = hmac.digest(wanted.key, base, "sha256") if shared else _signed(wanted.algorithm, _private(pem), base)
     label = (settings.label or "sig1").encode()
     return [
         *extra,
@@ -119,16 +109,11 @@ def _signed(algorithm: str, key: Any, base: bytes) -> bytes:
         case "rsa-v1_5-sha256", rsa.RSAPrivateKey():
             return key.sign(base, padding.PKCS1v15(), SHA256())
         case "ecdsa-p256-sha256", ec.EllipticCurvePrivateKey() if key.key_size == 256:
-            return _raw(key.sign(base, ec.ECDSA(SHA256())), 32)
+            return side_by_side(key.sign(base, ec.ECDSA(SHA256())), 32)
         case "ecdsa-p384-sha384", ec.EllipticCurvePrivateKey() if key.key_size == 384:
-            return _raw(key.sign(base, ec.ECDSA(SHA384())), 48)
+            return side_by_side(key.sign(base, ec.ECDSA(SHA384())), 48)
         case _:
             raise HookgateError(f"the private key is no {algorithm} key")
-
-
-def _raw(signature: bytes, half: int) -> bytes:
-    r, s = decode_dss_signature(signature)
-    return r.to_bytes(half) + s.to_bytes(half)
 
 
 def paypal_fields(secret: Secret, pem: bytes | None, request: Request) -> list[Field]:
@@ -137,7 +122,7 @@ def paypal_fields(secret: Secret, pem: bytes | None, request: Request) -> list[F
     Raises:
         HookgateError: there is no RSA key.
     """
-    key = private_key(pem)
+    key = _private(pem)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise HookgateError("the private key is no RSA key")
     named = request.head.named

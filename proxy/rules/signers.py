@@ -31,7 +31,7 @@ from proxy.policy.values import Selector, SelectorKind
 from proxy.rules import sealing
 from proxy.rules.adyen import ITEMS, SIGNATURE, signature_of
 from proxy.rules.decrypt import hmac_of, hmac_secrets
-from proxy.rules.draft import Draft, Made, first_name, stamp_of, stand_of
+from proxy.rules.draft import Draft, Made, first_name, stamp_of
 from proxy.rules.keys import Read, every, reader
 from proxy.rules.schemes import encoded, hmac_digest, plain_digest, signed_bytes, signed_url
 from proxy.rules.twilio import is_form, signed_request, with_body_hash
@@ -124,7 +124,7 @@ def _sign_template(draft: Draft, settings: TemplateSignature, made: Made) -> Non
 def _lacking(draft: Draft, settings: TemplateSignature, made: Made) -> list[tuple[Selector, bytes]]:
     """What stands in the body beside the signature and is signed, where the body has none of it."""
     rule = draft.route.rules.timestamp
-    stamped = {stand_of(rule): stamp_of(rule, draft.at)} if rule is not None else {}
+    stamped = {rule.stand: stamp_of(rule, draft.at)} if rule is not None else {}
     places = [Selector(SelectorKind.JSON, part.argument) for part in settings.template.parts if part.place == "json"]
     places += [place for place in stamped if place.kind is SelectorKind.JSON and "timestamp" in settings.places]
     values = {**made, **stamped}
@@ -181,7 +181,7 @@ def _values(route: Route, settings: TemplateSignature) -> dict[str, Read]:
     header = settings.stand.argument.lower().encode()
     values: dict[str, Read] = {"url": signed_url(route.public_url or "")}
     if route.rules.timestamp is not None:
-        values["timestamp"] = reader(stand_of(route.rules.timestamp), settings.items, header)
+        values["timestamp"] = reader(route.rules.timestamp.stand, settings.items, header)
     if settings.id is not None:
         values["id"] = reader(settings.id, settings.items, header)
     return values

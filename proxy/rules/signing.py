@@ -18,7 +18,7 @@ from proxy.policy.model import ContentRule, Route
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import Placed, TemplateSignature
 from proxy.policy.values import Selector, SelectorKind
-from proxy.rules.draft import Draft, Made, first_name, stamp_of, stand_of
+from proxy.rules.draft import Draft, Made, first_name, stamp_of
 from proxy.rules.signers import sign
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -114,7 +114,7 @@ def _made(route: Route, at: float) -> Made:
         if not isinstance(signature, Placed) or selector.argument.lower() != signature.stand.argument.lower():
             made.setdefault(_same(selector, made), randomness.token_hex(16).encode())
     if rules.timestamp is not None:
-        stand = stand_of(rules.timestamp)
+        stand = rules.timestamp.stand
         made[_same(stand, made)] = stamp_of(rules.timestamp, at)
     return made
 
@@ -149,8 +149,8 @@ def _notes(route: Route, *, changed: bool) -> list[str]:
     notes = ["the credential stands in the body, which was written anew for it"] if changed else []
     if rules.signature is None:
         notes.append(f"route {route.name} has no signature rule: this request proves nothing")
-    if not changed and rules.timestamp is not None and stand_of(rules.timestamp).kind in {SelectorKind.JSON, SelectorKind.FORM}:
-        notes.append(f"the timestamp stands in the body ({stand_of(rules.timestamp)}), which was left as it is")
+    if not changed and rules.timestamp is not None and rules.timestamp.stand.kind in {SelectorKind.JSON, SelectorKind.FORM}:
+        notes.append(f"the timestamp stands in the body ({rules.timestamp.stand}), which was left as it is")
     if _coding(rules.content):
         notes.append("the route takes coded bodies alone: the body must be coded already, and was left as it is")
     return notes
