@@ -67,8 +67,12 @@ class BotApi:
         raise HookgateError(f"the Bot API refuses {method} ({status}): {self._clean(str(why))}{hint}")
 
     def _clean(self, text: str) -> str:
-        """SECURITY: words of somebody else, on their way to a terminal."""
-        return re.sub(r"[^ -~]", "?", text.replace(self._token, "(token)"))[:300]
+        return plain(text.replace(self._token, "(token)"))
+
+
+def plain(text: str) -> str:
+    """SECURITY: words of somebody else, on their way to a terminal."""
+    return re.sub(r"[^ -~]", "?", text)[:300]
 
 
 def bot_token(file: Path | None, name: str) -> str:

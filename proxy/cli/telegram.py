@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from proxy.cli.botapi import BotApi, bot_token
+from proxy.cli.botapi import BotApi, bot_token, plain
 from proxy.cli.check import Subparsers
 from proxy.errors import HookgateError
 from proxy.policy.model import Route
@@ -144,17 +144,13 @@ def _lines(known: dict[str, Any], own: str | None) -> list[str]:
     lines = [f"webhook: {urlsplit(url).netloc or 'none'}"]
     if own is not None:
         lines.append("address: " + ("the route's public_url" if url == own else "NOT the route's public_url"))
-    plain = ("pending_update_count", "max_connections", "ip_address", "has_custom_certificate")
-    lines += [f"{name}: {_plain(known[name])}" for name in plain if name in known]
+    facts = ("pending_update_count", "max_connections", "ip_address", "has_custom_certificate")
+    lines += [f"{name}: {plain(str(known[name]))}" for name in facts if name in known]
     if "allowed_updates" in known:
-        lines.append(f"allowed_updates: {', '.join(map(_plain, known['allowed_updates']))}")
+        lines.append(f"allowed_updates: {', '.join(plain(str(one)) for one in known['allowed_updates'])}")
     for name in ("last_error", "last_synchronization_error"):
         moment = known.get(f"{name}_date")
         if isinstance(moment, int):
-            lines.append(f"{name}: {format_instant(moment)} {_plain(known.get(f'{name}_message', ''))}".rstrip())
+            lines.append(f"{name}: {format_instant(moment)} {plain(str(known.get(f'{name}_message', '')))}".rstrip())
     path = urlsplit(url).path
     return [line.replace(path, "/...") if len(path) > 1 else line for line in lines]
-
-
-def _plain(value: object) -> str:
-    return "".join(character if " " <= character <= "~" else "?" for character in str(value))[:300]

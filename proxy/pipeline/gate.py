@@ -74,7 +74,7 @@ class Gate:
     )  # fmt: skip
 
     waives: ClassVar[bool] = False
-    """Whether some of its requests are judged by another gate (``gate_of``)."""
+    """Some of its requests are judged by another gate (``gate_of``), or end otherwise than it says (``received``)."""
 
     def __init__(
         self,
@@ -174,6 +174,11 @@ class Gate:
         refusal = self._judge(plan.desk, request, judgement)
         if refusal is not None:
             return refusal
+        if self.waives:
+            received = self.received(request, judgement)
+            if isinstance(received, Refusal):
+                return received
+            request = received
         reserved = UNCHECKED
         if self.replay is not None and plan.claim is not Mode.OFF and self._authentic(judgement):
             try:
@@ -192,6 +197,10 @@ class Gate:
             await self.settle(reserved, delivered=refusal.status < 300)
             return refusal
         return Permit(self.name, request, reserved, tuple(judgement.findings))
+
+    def received(self, request: Request, judgement: Judgement) -> Request | Refusal:
+        """What goes on in the place of a judged request, or the gate's own answer; asked where ``waives`` is set."""
+        return request
 
     async def _prepared(self, request: Request) -> None:
         assert self.prepare is not None  # noqa: S101 - the caller asked

@@ -177,24 +177,14 @@ class ReceivingGate(Gate):
             if self._unsigned(known, request.head) and known.view(request, proved=False) is not None:
                 judgement.plan = reception.plans[self.stance.mode]
                 return await reception.desk(request, judgement)
-        if self.prepare is not None:
-            await self._prepared(request)
-        if judgement.share < 100:
-            refusal = self._drawn(request, judgement)
-            if refusal is not None:
-                return refusal
-            judgement.share = 100
-        refusal = self._judge(judgement.plan.desk, request, judgement)
-        if refusal is not None:
-            return refusal
-        answered = self._answered(request, judgement)
-        if answered is not None:
-            return answered
-        if self._decrypt is not None:
-            plain = self._decrypt.opened(request)
-            request = Opened(plain, request) if plain is not None else request
-        judgement.plan = judgement.plan._replace(desk=())
         return await super().desk(request, judgement)
+
+    def received(self, request: Request, judgement: Judgement) -> Request | Refusal:
+        answered = self._answered(request, judgement)
+        if answered is not None or self._decrypt is None:
+            return answered or request
+        plain = self._decrypt.opened(request)
+        return Opened(plain, request) if plain is not None else request
 
     def _answered(self, request: Request, judgement: Judgement) -> Refusal | None:
         """SECURITY: only what a secret of the route has proved, whatever the mode: an answer must not sign for strangers."""

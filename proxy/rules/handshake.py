@@ -43,7 +43,6 @@ class Known:
     ) -> None:
         self.settings: Final = settings
         self.method: Final = settings.method
-        self._option = option
         self._token = token
         self._secrets = secrets
         self._opener = opener

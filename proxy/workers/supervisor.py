@@ -59,7 +59,6 @@ class Supervisor:
         )
         self.try_to_reload = self._keeper.try_to_reload
         self._in_force = self._keeper.loaded
-        self._switch = Switch()
         self._revoked: Revoked = {}
         self._metrics = Metrics(self._facts)
         self._totals = Totals(self._metrics, self._pids, self._counts)
@@ -81,7 +80,6 @@ class Supervisor:
             policy = keeper.loaded.policy
             prove(asyncio.get_running_loop(), policy.limits)
             keeper.open()
-            self._switch = keeper.switch
             self._metrics.declare(route_facts(keeper.loaded))
             try:
                 page = observe_app(self._render, self._told, self._unready)
@@ -101,7 +99,7 @@ class Supervisor:
         _log.info("listening", extra={"facts": facts})
 
     def _begin(self, seat: int) -> Start:
-        return Start(seat, self._in_force, self._switch)
+        return Start(seat, self._in_force, self._keeper.switch)
 
     # -- what all agree on
 
@@ -125,7 +123,6 @@ class Supervisor:
         self._deaf(both, await crew.ask(both, "take", None, _SWITCH_SECONDS))
 
     async def _turn(self, switch: Switch) -> None:
-        self._switch = switch
         members = list(self._crew.members)
         self._deaf(members, await self._crew.ask(members, "turn", switch, _SWITCH_SECONDS))
 
@@ -160,7 +157,6 @@ class Supervisor:
                 entries=max((load.entries for load in loads), default=0),  # each looks at the same store
                 certificate_expiry=min(expiries, default=None),
                 log_dropped=self._sink.dropped,
-                audit_dropped=sum(load.audit_dropped for load in loads),
                 silent=tuple(sorted({route for load in loads for route in load.silent})),
             )
         )

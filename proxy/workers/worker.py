@@ -59,6 +59,7 @@ class _Worker:
         sink.lock = memory.descriptor
         self._metrics = Metrics(self._facts)
         self._engine: Engine | None = None
+        self._load = Load()
         self._prepared: Prepared | None = None
         self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -169,15 +170,15 @@ class _Worker:
     # -- the numbers
 
     def _facts(self) -> Facts:
-        """Ours are the log's lines alone: everything else that is no count is the parent's to tell."""
-        return Facts(0, 0, 0, {}, False, "", True, 0.0, None, 0, "", "", log_dropped=self._sink.dropped)
+        """Ours are the lines that were dropped, for they are summed; everything else that is no count is the parent's to tell."""
+        return Facts(0, 0, 0, {}, False, "", True, 0.0, None, 0, "", "", self._sink.dropped, self._load.audit_dropped)
 
     async def _count(self) -> dict[str, Any]:
         if self._engine is not None:
             await self._engine.counted()
-        load = self._engine.load() if self._engine is not None else Load()
+            self._load = self._engine.load()
         # In a thread: it takes milliseconds, and requests must not wait for it.
-        return {"load": load._asdict(), "families": await asyncio.to_thread(numbers_of, self._metrics)}
+        return {"load": self._load._asdict(), "families": await asyncio.to_thread(numbers_of, self._metrics)}
 
     async def _tell(self) -> None:
         """So that little is lost of what was counted when we are killed."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from proxy.messages import Request
+from proxy.pipeline.gate import Permit
 from proxy.verdict import Reason
 from tests.handshakes.judged import asked, gate_for, judge
 from tests.handshakes.senders import SECRET, VERIFY, Check, checks, json_body
@@ -158,3 +160,15 @@ async def test_feishu(tmp_path: Path) -> None:
     for body in wrong:
         judged = await judge(gate, asked("POST", "", {}, body))
         assert judged is not None and judged.status == 401, body
+
+
+async def test_keys_are_waited_for_once(tmp_path: Path) -> None:
+    """A request to a route with handshakes waits for keys that stand elsewhere once, as on any other route."""
+    gate = await gate_for(
+        tmp_path, "cloudevents-webhook", {"value": SECRET}, handshake={"mode": "answer", "origins": ["good.example.com"]}
+    )
+    waited: list[Request] = []
+    gate.gate.prepare = waited.append
+    judged = await judge(gate, asked("POST", "", {"Authorization": f"Bearer {SECRET}"}, b"{}"))
+    assert judged is not None and isinstance(judged.ended, Permit)
+    assert len(waited) == 1

@@ -109,17 +109,23 @@ async def test_too_many(tmp_path: Path) -> None:
 
 
 async def test_once_each(tmp_path: Path) -> None:
-    """Many requests at once over the same events: each event reaches the bot once."""
+    """Many requests at once over the same events: each that reaches the bot has a new one, and no two share one on its way."""
     gate = await compiled(tmp_path, ROUTE)
     seen: list[str] = []
+    under_way: set[str] = set()
 
     async def send(*ids: str) -> None:
         found = await gate.judge(batch(*ids))
         if found.reason is IN_FLIGHT:
             await send(*ids)
         if found.reason is OK:
-            seen.extend(one for one in ids if one not in seen)
+            new = [one for one in ids if one not in seen]
+            assert new
+            assert not under_way.intersection(new)
+            under_way.update(new)
             await asyncio.sleep(0)
+            under_way.difference_update(new)
+            seen.extend(new)
             await gate.gate.settle(found.permit.reserved, delivered=True)
 
     await asyncio.gather(*(send(f"{n % 7}", f"{(n + 1) % 7}") for n in range(50)))

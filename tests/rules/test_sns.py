@@ -149,9 +149,15 @@ async def test_versions(tmp_path: Path) -> None:
 async def test_once(tmp_path: Path) -> None:
     """A message that was delivered is not forwarded again, however it is written the next time."""
     gate = await pinned(tmp_path)
-    for text, status in ((json.dumps(message(NOTIFICATION)), 200), (json.dumps(message(NOTIFICATION)), 200)):
-        assert (await gate.deliver(request(text.encode(), FIELDS))).status == status
-    assert (await gate.judge(request(text.encode(), FIELDS))).reason is Reason.REPLAY_DUPLICATE
+    sent = message(NOTIFICATION)
+    for text, found in (
+        (json.dumps(sent), (OK, 200)),
+        (json.dumps(sent), (Reason.REPLAY_DUPLICATE, 200)),
+        (json.dumps(sent, indent=1), (Reason.REPLAY_CONFLICT, 409)),
+        (json.dumps({**sent, "UnsubscribeURL": "https://x/"}), (Reason.REPLAY_CONFLICT, 409)),
+    ):
+        judged = await gate.deliver(request(text.encode(), FIELDS))
+        assert (judged.reason, judged.status) == found
 
 
 async def test_fetched(source: KeySource, tmp_path: Path) -> None:

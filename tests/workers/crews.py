@@ -1,6 +1,7 @@
 """Gates of several workers for the tests: who they are, and senders that keep asking while something happens to them."""
 
 import itertools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,11 @@ def alive(pid: int) -> bool:
         return (TREE / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def sockets(pid: int) -> int:
+    """How many sockets a process holds."""
+    return sum(os.readlink(entry).startswith("socket:") for entry in (TREE / str(pid) / "fd").iterdir() if entry.is_symlink())
 
 
 @contextmanager

@@ -1,15 +1,28 @@
 """Several workers at one TLS address, and at a unix socket."""
 
 import ssl
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import trustme
 
 from tests.edge.lines import Line
 from tests.edge.stages import update
-from tests.gates import until
+from tests.gates import Gate, until
 from tests.upstream.bots import OK, always
-from tests.workers.crews import crew, workers
+from tests.workers.crews import crew, sockets, workers
+
+
+def shared(gate: Gate, connect: Callable[[], Line]) -> None:
+    """Open a dozen connections; each worker has some of them, and all are served."""
+    until(lambda: gate.metric("hookgate_workers") == 2 or None, "both workers")
+    idle = {pid: sockets(pid) for pid in workers(gate)}
+    with ExitStack() as stack:
+        lines = [stack.enter_context(connect()) for _ in range(12)]
+        assert {line.ask(update()).status for line in lines} == {200}
+        assert len(idle) == 2
+        assert all(sockets(pid) > before for pid, before in idle.items())
 
 
 def test_tls_on_all_workers(tmp_path: Path) -> None:
@@ -36,6 +49,7 @@ def test_tls_on_all_workers(tmp_path: Path) -> None:
                     found.add(line.sock.getpeercert(True))
             return found
 
+        shared(gate, lambda: Line(gate, context))
         first = shown()
         assert len(first) == 1
         issue()
@@ -45,8 +59,5 @@ def test_tls_on_all_workers(tmp_path: Path) -> None:
 
 def test_a_unix_socket_for_all_workers(tmp_path: Path) -> None:
     """All workers accept at one unix socket."""
-    with crew(tmp_path, 2, always(OK), listen={"address": "unix:gate.sock"}) as _:
-        lines = [Line(str(tmp_path / "gate.sock")) for _ in range(6)]
-        assert {line.ask(update()).status for line in lines} == {200}
-        for line in lines:
-            line.sock.close()
+    with crew(tmp_path, 2, always(OK), listen={"address": "unix:gate.sock"}) as (gate, _):
+        shared(gate, lambda: Line(str(tmp_path / "gate.sock")))

@@ -18,7 +18,7 @@ from tests.edge.lines import Line
 from tests.edge.stages import update
 from tests.gates import PATIENCE, ROOT, Gate, free_port, serving, status, until
 from tests.upstream.bots import OK, ScriptedBot, Talk, always, scripted
-from tests.workers.crews import alive, children, crew, of_workers, sending, workers
+from tests.workers.crews import alive, children, crew, of_workers, sending, sockets, workers
 
 
 class Quiet:
@@ -71,8 +71,7 @@ def test_all_of_them_serve_and_their_numbers_are_sums(gang: tuple[Gate, Scripted
         assert gate.metric("hookgate_connections") == 30
         assert gate.get("/metrics").count("\nhookgate_build_info{") == 1
         for pid in workers(gate):
-            links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
-            served[str(pid)] = sum(link.startswith("socket:") for link in links)
+            served[str(pid)] = sockets(pid)
         assert len(served) == 3
         assert max(served.values()) - min(served.values()) <= 6, served
     finally:
@@ -99,6 +98,11 @@ def test_a_killed_worker_is_replaced_and_its_numbers_stay(gang: tuple[Gate, Scri
         assert total(gate) >= before
         assert set(senders.statuses) == {200}
         assert senders.broken <= 4
+    # Nobody asks any more: whatever is missing now was the dead one's.
+    before, victim = total(gate), workers(gate)[0]
+    os.kill(victim, signal.SIGKILL)
+    successor(gate, victim)
+    assert total(gate) == before
 
 
 def test_what_a_killed_worker_had_at_the_bot_is_in_doubt(gang: tuple[Gate, ScriptedBot]) -> None:
