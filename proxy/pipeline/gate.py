@@ -166,19 +166,13 @@ class Gate:
         """Judge head and whole body, reserve the claim; a permit must be settled whatever happens next."""
         if self.prepare is not None:
             await self._prepared(request)
-        if judgement.share < 100:
-            refusal = self._drawn(request, judgement)
-            if refusal is not None:
-                return refusal
+        refusal = self._drawn(request, judgement) if judgement.share < 100 else None
         plan = judgement.plan
-        refusal = self._judge(plan.desk, request, judgement)
+        refusal = refusal or self._judge(plan.desk, request, judgement)
+        if refusal is None and self.waives:
+            request, refusal = self.received(request, judgement)
         if refusal is not None:
             return refusal
-        if self.waives:
-            received = self.received(request, judgement)
-            if isinstance(received, Refusal):
-                return received
-            request = received
         reserved = UNCHECKED
         if self.replay is not None and plan.claim is not Mode.OFF and self._authentic(judgement):
             try:
@@ -198,9 +192,9 @@ class Gate:
             return refusal
         return Permit(self.name, request, reserved, tuple(judgement.findings))
 
-    def received(self, request: Request, judgement: Judgement) -> Request | Refusal:
+    def received(self, request: Request, judgement: Judgement) -> tuple[Request, Refusal | None]:
         """What goes on in the place of a judged request, or the gate's own answer; asked where ``waives`` is set."""
-        return request
+        return request, None
 
     async def _prepared(self, request: Request) -> None:
         assert self.prepare is not None  # noqa: S101 - the caller asked

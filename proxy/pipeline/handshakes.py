@@ -179,12 +179,9 @@ class ReceivingGate(Gate):
                 return await reception.desk(request, judgement)
         return await super().desk(request, judgement)
 
-    def received(self, request: Request, judgement: Judgement) -> Request | Refusal:
-        answered = self._answered(request, judgement)
-        if answered is not None or self._decrypt is None:
-            return answered or request
-        plain = self._decrypt.opened(request)
-        return Opened(plain, request) if plain is not None else request
+    def received(self, request: Request, judgement: Judgement) -> tuple[Request, Refusal | None]:
+        plain = self._decrypt.opened(request) if self._decrypt is not None else None
+        return Opened(plain, request) if plain is not None else request, self._answered(request, judgement)
 
     def _answered(self, request: Request, judgement: Judgement) -> Refusal | None:
         """SECURITY: only what a secret of the route has proved, whatever the mode: an answer must not sign for strangers."""
