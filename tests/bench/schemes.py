@@ -1,45 +1,48 @@
-"""What verifying a signature costs: microseconds of CPU for each scheme at three sizes of body, beside its bare cryptography.
+"""What verifying a signature costs: microseconds of CPU for each scheme at three sizes of body, beside the same check by hand.
 
-Alone: ``python -m tests.bench.schemes``. The rule is that of a sender's preset, the request is made as ``sign`` makes it. The
-bare cost is that of the same calls of the library over the same bytes; to read the JSON in which signed fields stand is bare too.
+Alone: ``python -m tests.bench.schemes``. The rule is that of a sender's preset, the requests are made as ``sign`` makes them,
+each with its own time and text, so that nothing is quick because it was just the same. ``bare`` is what ``by_hand`` says: the
+cryptography and what belongs to the scheme, with no policy. Both get the same requests by turns. What is ``added`` is the policy:
+several secrets with their times, forms and places that were chosen, everything that is refused.
 """
 
 import base64
-import hashlib
-import hmac
 import json
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from jwt import PyJWS
 
 from proxy.messages import Head, Request
 from proxy.pipeline.schemes import head_rule, signature_rule
 from proxy.policy.reader import read_policy
 from proxy.rules.signing import genuine
 from proxy.verdict import Pass, Verdict
+from tests.bench import by_hand
+from tests.bench.by_hand import ByHand
 from tests.bench.errors import BenchError
 from tests.pipeline.judging import head as made_head
 from tests.rules.made_keys import MadeKey, made_key
 
 SIZES = (1024, 4096, 65536)
-URL = "https://bot.example.com/hook"
+HOST, PATH = b"bot.example.com", b"/hook"
+URL = f"https://{HOST.decode()}{PATH.decode()}"
+URLS = (URL.encode(), b"https://" + HOST + b":443" + PATH)
 SECRET = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"  # noqa: S105 - of the bench alone
 NOW = 1_767_225_600.0
 APP = "11111111-2222-3333-4444-555555555555"
+REQUESTS = 8
 
-Verify = Callable[[], object]
+Rule = Callable[[Head, bytes], Verdict]
+Calls = Callable[[], None]
 Costs = dict[str, dict[int, tuple[float, float]]]
-"""By scheme and size of body: microseconds of the rule, and of its bare cryptography."""
+"""By scheme and size of body: microseconds of the rule, and of the check by hand."""
 
 
 class Case(NamedTuple):
@@ -49,149 +52,47 @@ class Case(NamedTuple):
     provider: str
     secret: dict[str, Any]
     key: MadeKey | None
-    bare: Callable[[Request, bytes], Verify]
-    """The cryptography alone, for a request and the public or secret key."""
+    bare: ByHand
     form: bool = False
-
-
-def macs(algorithm: str, signed: Callable[[Request], bytes] = lambda request: request.body) -> Callable[[Request, bytes], Verify]:
-    """An HMAC over what is signed, and a comparison."""
-
-    def bare(request: Request, key: bytes) -> Verify:
-        message = signed(request)
-        expected = hmac.digest(key, message, algorithm)
-        return lambda: hmac.compare_digest(hmac.digest(key, message, algorithm), expected)
-
-    return bare
-
-
-def _plain(request: Request, key: bytes) -> Verify:
-    return lambda: hmac.compare_digest(key, key)
-
-
-def _stamped(request: Request) -> bytes:
-    return b"1767225600." + request.body
-
-
-def _hash(request: Request, key: bytes) -> Verify:
-    message = b"1234" + request.body + b"1767225600" + key
-    expected = hashlib.sha256(message).digest()
-    body = request.body
-
-    def verify() -> bool:
-        orjson.loads(body)
-        return hmac.compare_digest(hashlib.sha256(message).digest(), expected)
-
-    return verify
-
-
-def _of(key: MadeKey) -> Callable[[Request, bytes], Verify]:
-    def bare(request: Request, _: bytes) -> Verify:
-        private, message = key.key, _stamped(request)
-        if isinstance(private, ed25519.Ed25519PrivateKey):
-            plain, signed = private.public_key(), private.sign(message)
-            return lambda: plain.verify(signed, message)
-        if isinstance(private, rsa.RSAPrivateKey):
-            public, made = private.public_key(), private.sign(message, padding.PKCS1v15(), hashes.SHA256())
-            pad, hashed = padding.PKCS1v15(), hashes.SHA256()
-            return lambda: public.verify(made, message, pad, hashed)
-        curve, form = private.public_key(), ec.ECDSA(hashes.SHA256())
-        der = private.sign(message, form)
-        return lambda: curve.verify(der, message, form)
-
-    return bare
-
-
-def _twilio(request: Request, key: bytes) -> Verify:
-    """With the two spellings of an address, with its port and without; to split and sort the fields is counted as the rule's."""
-    message = URL.encode() + request.body
-    return lambda: hmac.compare_digest(hmac.digest(key, message, "sha1"), hmac.digest(key, message, "sha1"))
-
-
-def _twilio_body(request: Request, key: bytes) -> Verify:
-    message, body = URL.encode() + b"?bodySHA256=" + b"0" * 64, request.body
-
-    def verify() -> bytes:
-        hashlib.sha256(body).hexdigest()
-        hmac.digest(key, message, "sha1")
-        return hmac.digest(key, message, "sha1")
-
-    return verify
-
-
-def _items(request: Request, key: bytes) -> Verify:
-    body, message = request.body, b"881:880:Shop:order:1999:EUR:AUTHORISATION:true"
-
-    def verify() -> bytes:
-        orjson.loads(body)
-        return hmac.digest(bytes.fromhex(SECRET), message, "sha256")
-
-    return verify
-
-
-def _token(key: MadeKey) -> Callable[[Request, bytes], Verify]:
-    def bare(request: Request, _: bytes) -> Verify:
-        token = request.head.named[b"authorization"].removeprefix(b"Bearer ")
-        private, body = key.key, request.body
-        assert isinstance(private, rsa.RSAPrivateKey)
-        public, reader = private.public_key(), PyJWS()
-
-        def verify() -> None:
-            orjson.loads(body)
-            reader.decode_complete(token, public, ["RS256"])
-
-        return verify
-
-    return bare
-
-
-def _message(key: MadeKey) -> Callable[[Request, bytes], Verify]:
-    def bare(request: Request, _: bytes) -> Verify:
-        private = key.key
-        assert isinstance(private, ed25519.Ed25519PrivateKey)
-        base, body = b"x" * 300, request.body
-        public, signed = private.public_key(), private.sign(base)
-
-        def verify() -> None:
-            hashlib.sha256(body).digest()
-            public.verify(signed, base)
-
-        return verify
-
-    return bare
 
 
 def cases() -> Iterator[Case]:
     """One sender for each scheme."""
+    shared = SECRET.encode()
     plain = {"id": "s", "value": SECRET}
-    yield Case("token", "telegram", {"id": "s", "value": SECRET}, None, _plain)
-    yield Case("hmac, hex", "github", plain, None, macs("sha256"))
-    yield Case("hmac, base64", "shopify", plain, None, macs("sha256"))
-    yield Case("hmac, list", "stripe", plain, None, macs("sha256", _stamped))
-    whsec = "whsec_" + base64.b64encode(SECRET.encode()).decode()
-    yield Case("hmac, list, base64", "standard-webhooks", {"id": "s", "value": whsec}, None, macs("sha256", _stamped))
+    yield Case("token", "telegram", plain, None, by_hand.telegram(shared))
+    yield Case("hmac, hex", "github", plain, None, by_hand.github(shared))
+    yield Case("hmac, base64", "shopify", plain, None, by_hand.shopify(shared))
+    yield Case("hmac, list", "stripe", plain, None, by_hand.stripe(shared))
+    whsec = {"id": "s", "value": "whsec_" + base64.b64encode(shared).decode()}
+    yield Case("hmac, list, base64", "standard-webhooks", whsec, None, by_hand.standard_webhooks(shared))
     several = {"id": "s", "values": {"app_id": {"value": "1234"}, "oa_secret": {"value": SECRET}}}
-    yield Case("hash", "zalo-oa", several, None, _hash)
-    for kind, provider, form in (
-        ("ed25519", "discord-interactions", "hex"),
-        ("rsa", "kick", "pem"),
-        ("ecdsa", "sendgrid", "spki"),
-    ):
-        key = made_key(kind)
-        yield Case(kind, provider, {"id": "s", "value": key.public(form)}, key, _of(key))
-    yield Case("twilio, form", "twilio", plain, None, _twilio, form=True)
-    yield Case("twilio, hash", "twilio", plain, None, _twilio_body)
-    yield Case("adyen", "adyen", plain, None, _items)
-    key = made_key("rsa")
-    values = {"app_id": {"value": APP}, "jwks": {"value": _jwks(key)}}
-    yield Case("jwt", "botframework", {"id": "s", "values": values}, key, _token(key))
-    key = made_key("ed25519")
-    yield Case("rfc9421", "rfc9421", {"id": "s", "value": key.public("pem")}, key, _message(key))
+    yield Case("hash", "zalo-oa", several, None, by_hand.zalo(b"1234", shared))
+    yield from _public_keys()
+    yield Case("twilio, form", "twilio", plain, None, by_hand.twilio_form(shared, URLS), form=True)
+    yield Case("twilio, hash", "twilio", plain, None, by_hand.twilio_hash(shared, URLS))
+    yield Case("adyen", "adyen", plain, None, by_hand.adyen(bytes.fromhex(SECRET)))
 
 
-def _jwks(key: MadeKey) -> str:
-    private = key.key
-    assert isinstance(private, rsa.RSAPrivateKey)
+def _public_keys() -> Iterator[Case]:
+    edwards, rivest, elliptic = made_key("ed25519"), made_key("rsa"), made_key("ecdsa")
+    signer, other, curve = edwards.key, rivest.key, elliptic.key
+    assert isinstance(signer, ed25519.Ed25519PrivateKey)
+    assert isinstance(other, rsa.RSAPrivateKey)
+    assert isinstance(curve, ec.EllipticCurvePrivateKey)
+    public = signer.public_key()
+    yield Case("ed25519", "discord-interactions", {"id": "s", "value": edwards.public("hex")}, edwards, by_hand.discord(public))
+    yield Case("rsa", "kick", {"id": "s", "value": rivest.public("pem")}, rivest, by_hand.kick(other.public_key()))
+    spki = {"id": "s", "value": elliptic.public("spki")}
+    yield Case("ecdsa", "sendgrid", spki, elliptic, by_hand.sendgrid(curve.public_key()))
+    values = {"app_id": {"value": APP}, "jwks": {"value": _jwks(other)}}
+    framework = by_hand.bot_framework({"k": (other.public_key(), frozenset({"msteams"}))}, APP)
+    yield Case("jwt", "botframework", {"id": "s", "values": values}, rivest, framework)
+    pem = {"id": "s", "value": edwards.public("pem")}
+    yield Case("rfc9421", "rfc9421", pem, edwards, by_hand.message_signatures(public, HOST, PATH))
+
+
+def _jwks(private: rsa.RSAPrivateKey) -> str:
     numbers = private.public_key().public_numbers()
     written = {
         name: base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8)).rstrip(b"=").decode()
@@ -202,13 +103,13 @@ def _jwks(key: MadeKey) -> str:
     )
 
 
-def body_of(size: int, *, form: bool = False) -> bytes:
+def body_of(size: int, number: int, *, form: bool = False) -> bytes:
     """So many bytes, of a shape that each sender might send."""
     if form:
-        head = b"AccountSid=AC1&From=%2B14158675309&To=%2B18005551212&Body="
-        return head + b"a" * (size - len(head))
+        head = b"AccountSid=AC1&From=%%2B1415867%04d&To=%%2B18005551212&NumMedia=0&SmsStatus=received&Body=" % number
+        return head + b"some+words+" * ((size - len(head)) // 11) + b"a" * ((size - len(head)) % 11)
     item: dict[str, Any] = {
-        "pspReference": "881",
+        "pspReference": f"881{number}",
         "originalReference": "880",
         "merchantAccountCode": "Shop",
         "merchantReference": "order",
@@ -217,7 +118,7 @@ def body_of(size: int, *, form: bool = False) -> bytes:
         "success": "true",
     }
     tree: dict[str, Any] = {
-        "update_id": 1,
+        "update_id": number,
         "timestamp": "1767225600",
         "serviceUrl": "https://smba.example.com/",
         "channelId": "msteams",
@@ -225,17 +126,16 @@ def body_of(size: int, *, form: bool = False) -> bytes:
         "text": "",
     }
     entry = {"id": 1234567890, "name": "A. N. Other", "tags": ["one", "two"], "note": "some words that stand for others"}
-    bare = len(json.dumps(tree))
-    tree["entries"] = [entry] * max(0, (size - bare - 200) // (len(json.dumps(entry)) + 2))
-    tree["text"] = "x" * max(0, size - len(json.dumps(tree)))
-    return json.dumps(tree).encode()
+    tree["entries"] = [entry] * max(0, (size - len(orjson.dumps(tree)) - 200) // (len(orjson.dumps(entry)) + 1))
+    tree["text"] = "x" * max(0, size - len(orjson.dumps(tree)))
+    return orjson.dumps(tree)
 
 
-def check_of(case: Case, size: int, folder: Path) -> tuple[Callable[[Head, bytes], Verdict], Request, bytes]:
-    """The rule of a sender's preset, a genuine request of this size, and the secret."""
+def rule_of(case: Case, size: int, folder: Path) -> tuple[Rule, list[Request]]:
+    """The rule of a sender's preset, and genuine requests of this size."""
     route: dict[str, Any] = {
         "name": "bot",
-        "path": "/hook",
+        "path": PATH.decode(),
         "provider": case.provider,
         "public_url": URL,
         "secrets": [case.secret],
@@ -254,41 +154,66 @@ def check_of(case: Case, size: int, folder: Path) -> tuple[Callable[[Head, bytes
     (found,) = loaded.policy.routes
     secrets = loaded.secrets["bot"]
     given = [(b"Content-Type", b"application/x-www-form-urlencoded")] if case.form else []
-    private = case.key.private if case.key else None
-    if case.key and isinstance(case.key.key, rsa.RSAPrivateKey):
-        private = case.key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    made = genuine(found, secrets, body_of(size, form=case.form), host=b"bot.example.com", at=NOW, given=given, key=private)
-    asked = Request(made_head(made.fields, target=made.target, arrived=NOW), made.body)
+    private = case.key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) if case.key else None
+
+    def asked(number: int) -> Request:
+        body, at = body_of(size, number, form=case.form), NOW + number
+        made = genuine(found, secrets, body, host=HOST, at=at, given=given, key=private)
+        return Request(made_head(made.fields, target=made.target, arrived=at), made.body)
+
+    requests = [asked(number) for number in range(REQUESTS)]
     settings = found.rules.signature
     assert settings is not None
     at_the_door = head_rule(settings, secrets)
     if at_the_door is not None:
-        return (lambda head, _: at_the_door.check(head)), asked, SECRET.encode()
+        return (lambda head, _: at_the_door.check(head)), requests
     rule = signature_rule(found, settings, secrets)
-    return (lambda head, body: rule.check(Request(head, body))), asked, SECRET.encode()
+    return (lambda head, body: rule.check(Request(head, body))), requests
 
 
-def best(rule: Verify, bare: Verify, rounds: int) -> tuple[float, float]:
-    """Microseconds of our CPU for a call of each: the quickest of several rounds in turn, since the machine is rarely alone."""
+def best(rule: Calls, bare: Calls, rounds: int) -> tuple[float, float]:
+    """Microseconds of our CPU for a request of each: the quickest of several rounds by turns."""
     for call in (rule, bare):
         call()
     started = time.perf_counter()
-    rule()
-    calls = max(1, min(1000, int(0.002 / max(time.perf_counter() - started, 1e-7))))
+    bare()
+    calls = max(1, min(1000, int(0.001 / max(time.perf_counter() - started, 1e-7))))
     spent: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for call, times in zip((rule, bare), spent, strict=True):
             before = time.process_time()
             for _ in range(calls):
                 call()
-            times.append((time.process_time() - before) / calls)
+            times.append((time.process_time() - before) / calls / REQUESTS)
     return min(spent[0]) * 1e6, min(spent[1]) * 1e6
 
 
-def _around(bare: Verify, head: Head, body: bytes) -> None:
-    """The request is there in any case."""
-    Request(head, body)
-    bare()
+def _both(rule: Rule, bare: ByHand, requests: list[Request]) -> tuple[Calls, Calls]:
+    """One pass over the requests by each. The object ``Request`` is there in any case, so it is made for both."""
+    given = [(request.head, request.body) for request in requests]
+
+    def by_rule() -> None:
+        for head, body in given:
+            rule(head, body)
+
+    def alone(head: Head, body: bytes) -> None:
+        Request(head, body)
+        bare(head, body)
+
+    def by_hands() -> None:
+        for head, body in given:
+            alone(head, body)
+
+    return by_rule, by_hands
+
+
+def _must_agree(case: Case, rule: Rule, requests: list[Request]) -> None:
+    """Both accept what is genuine, and say the same of a head before another request's body."""
+    for one, other in zip(requests, [*requests[1:], requests[0]], strict=True):
+        if not isinstance(rule(one.head, one.body), Pass) or not case.bare(one.head, one.body):
+            raise BenchError(f"{case.name}: a genuine request was refused")
+        if isinstance(rule(one.head, other.body), Pass) is not case.bare(one.head, other.body):
+            raise BenchError(f"{case.name}: the rule and the check by hand differ")
 
 
 def measure(folder: Path, rounds: int, tell: Callable[[str], None]) -> Costs:
@@ -297,12 +222,9 @@ def measure(folder: Path, rounds: int, tell: Callable[[str], None]) -> Costs:
     for case in cases():
         tell(f"scheme {case.name}")
         for size in SIZES:
-            check, asked, key = check_of(case, size, folder)
-            head, body = asked.head, asked.body
-            if not isinstance(check(head, body), Pass):
-                raise BenchError(f"{case.name}: a genuine request was refused")
-            bare = case.bare(asked, key)
-            costs.setdefault(case.name, {})[size] = best(partial(check, head, body), partial(_around, bare, head, body), rounds)
+            rule, requests = rule_of(case, size, folder)
+            _must_agree(case, rule, requests)
+            costs.setdefault(case.name, {})[size] = best(*_both(rule, case.bare, requests), rounds)
     return costs
 
 
