@@ -13,6 +13,7 @@ from typing import Final
 
 from aiohttp.http_parser import RawRequestMessage
 
+from proxy.edge.announced import Announced, peeled
 from proxy.edge.binding import BACKLOG
 from proxy.edge.framing import Wire
 from proxy.edge.handler import Handler
@@ -106,11 +107,12 @@ class Listener:
         # SECURITY: handshakes that never end would else take everybody's places, and need no more than one address for it.
         peer = self._peer(name)
         group = peer.group if peer is not None else ""
-        few = (
-            peer in (None, UNIX)
-            or peer in self.handler.serving.trusted
-            or self._begun[group] < self.limits.connections_per_client
-        )
+        trusted = peer is not None and peer in self.handler.serving.trusted
+        few = peer in (None, UNIX) or trusted or self._begun[group] < self.limits.connections_per_client
+        if self.proxied and not trusted:
+            # SECURITY: ``admit`` would say so too, but not before a stranger's preamble and handshake had cost us something.
+            sock.close()
+            return
         if len(self._welcoming) >= self.limits.connections or not few:
             self.turned_away += 1
             sock.close()
@@ -136,14 +138,16 @@ class Listener:
             if self.tls is None:
                 await self.loop.connect_accepted_socket(lambda: Intake(self), sock)
             else:
+                # A balancer speaks before the handshake: its preamble is not encrypted.
+                preamble = await asyncio.wait_for(peeled(sock), _HANDSHAKE_SECONDS) if self.proxied else b""
                 await self.loop.connect_accepted_socket(
-                    lambda: Intake(self),
+                    lambda: Announced(self, preamble) if preamble else Intake(self),
                     sock,
                     ssl=self.tls,
                     ssl_handshake_timeout=_HANDSHAKE_SECONDS,
                     ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
                 )
-        except OSError:  # a handshake that failed, as every scanner's does
+        except (OSError, ValueError):  # a preamble or a handshake that failed, as every scanner's does
             sock.close()
 
     def _welcomed(self, group: str, task: asyncio.Task[None]) -> None:

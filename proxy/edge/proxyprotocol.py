@@ -14,7 +14,7 @@ _V1: Final = re.compile(
     rb"PROXY (?:(TCP[46]) ([0-9a-fA-F:.]{2,39}) ([0-9a-fA-F:.]{2,39}) (\d{1,5}) (\d{1,5})|UNKNOWN[^\r\n]*)\r\n"
 )
 _V1_LONGEST: Final = 107
-_V2_LONGEST: Final = 16 + 536
+LONGEST: Final = 16 + 536
 """The addresses of a unix socket pair and room for type-length-values: a balancer sends no more."""
 _LOCAL: Final = 0x20
 _PROXIED: Final = 0x21
@@ -55,7 +55,7 @@ def read_preamble(data: bytes) -> Preamble | None:
 def _version_2(data: bytes) -> Preamble | None:
     command, family, length = struct.unpack_from("!BBH", data, 12)
     size = 16 + length
-    if command not in {_LOCAL, _PROXIED} or size > _V2_LONGEST:
+    if command not in {_LOCAL, _PROXIED} or size > LONGEST:
         raise ValueError("a malformed PROXY header")
     if len(data) < size:
         return None

@@ -72,10 +72,6 @@ def _listener(policy: Policy) -> Complaints:
         )
     if listen.tls is None:
         return
-    if listen.proxy_protocol:
-        yield Complaint(
-            ("listen", "proxy_protocol"), "is not served together with tls yet: let the balancer end TLS, or send X-Forwarded-For"
-        )
     yield from _pins(listen.tls.client_pins, ("listen", "tls", "client_pins"))
     if listen.tls.client_pins and listen.tls.client_ca is None:
         yield Complaint(("listen", "tls", "client_pins"), "needs client_ca: without it no client certificate is verified")

@@ -2,16 +2,23 @@
 
 import contextlib
 import socket
+import ssl
 import struct
+from pathlib import Path
+from typing import Any
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.edge.proxyprotocol import Preamble, read_preamble
 from proxy.networks import parse_address
 from tests.conftest import Gates
+from tests.edge.lines import Line, request
+from tests.edge.stages import staged
 from tests.gates import TELEGRAM, TOKEN, TOKEN_FIELD, RecordingBot, post, send, status
+from tests.upstream.bots import OK, always
 
 V2 = b"\r\n\r\n\x00\r\nQUIT\n"
 SENDER = "149.154.167.220"
@@ -130,3 +137,74 @@ def test_untrusted_header(gate: Gates, bot: RecordingBot) -> None:
     assert status(send(running.port, b"PROXY TCP4 203.0.113.5 192.0.2.9 1 2\r\n" + forged)) == 200
     assert b"\r\nX-Forwarded-For: 203.0.113.5\r\n" in bot.requests[0]
     assert b"149.154.160.1" not in bot.requests[0]
+
+
+class Balancer:
+    """A gate with TLS behind a balancer that ends none: it adds its preamble and passes the handshake on."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        issued = authority.issue_cert("gate.test")
+        issued.private_key_pem.write_to_path(folder / "tls.key")
+        (folder / "tls.crt").write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
+        self.context = ssl.create_default_context()
+        authority.configure_trust(self.context)
+
+    def top(self, trusted: str) -> dict[str, Any]:
+        """What stands at the top of the policy."""
+        tls = {"certificate": "tls.crt", "key": "tls.key"}
+        rules = {"transport": {"tls": "required"}, "ip": {"allow": ["telegram"]}}
+        return {
+            "listen": {"address": "127.0.0.1:0", "tls": tls, "proxy_protocol": True},
+            "trusted_proxies": [trusted],
+            "store": {"url": "sqlite:claims.db"},
+            "routes": [{"name": "w", "path": "/w", "provider": "generic", "methods": ["POST"], "insecure": True, "rules": rules}],
+        }
+
+    def connect(self, port: int, *pieces: bytes) -> Line:
+        """A sender's connection, with these bytes written before its handshake."""
+        line = Line(port)
+        for piece in pieces:
+            line.send(piece)
+        line.sock = self.context.wrap_socket(line.sock, server_hostname="gate.test")
+        return line
+
+    def refused(self, port: int, *pieces: bytes) -> None:
+        """Nothing but an end of the connection answers these bytes and a handshake after them."""
+        with Line(port) as line, pytest.raises((ssl.SSLError, ConnectionError)):
+            for piece in pieces:
+                line.send(piece)
+            with self.context.wrap_socket(line.sock, server_hostname="gate.test"):
+                pass
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("preamble", [f"PROXY TCP4 {SENDER} 192.0.2.9 1 2\r\n".encode(), v2(0x21, 0x11, FOUR)])
+def test_before_tls(tmp_path: Path, preamble: bytes, workers: int) -> None:
+    """A preamble stands before the handshake, whole or in pieces; its source is the client of an encrypted connection."""
+    balancer = Balancer(tmp_path)
+    with staged(tmp_path, always(OK), workers=workers, **balancer.top("127.0.0.1/32")) as stage:
+        for pieces in ([preamble], [bytes([byte]) for byte in preamble]):
+            with balancer.connect(stage.gate.port, *pieces) as line:
+                assert line.ask(request(b"one")).status == 200
+                assert line.ask(request(b"two")).status == 200
+        asked = stage.bot.requests[0]
+        assert f"\r\nX-Forwarded-For: {SENDER}\r\nX-Forwarded-Proto: https\r\n".encode() in asked
+        with balancer.connect(stage.gate.port, b"PROXY TCP4 203.0.113.5 192.0.2.9 1 2\r\n") as line:
+            assert line.ask(request(b"one")).status == 403
+        with balancer.connect(stage.gate.port, b"PROXY UNKNOWN\r\n") as line:
+            assert line.ask(request(b"one")).status == 403
+
+
+def test_before_tls_or_nothing(tmp_path: Path) -> None:
+    """No preamble, a wrong one, one that ends early, or one from a peer that is not trusted: closed before any handshake."""
+    balancer = Balancer(tmp_path)
+    with staged(tmp_path, always(OK), **balancer.top("127.0.0.1/32")) as stage:
+        for pieces in ([], [b"PROXY TCP4 149.154.167.999 192.0.2.9 1 2\r\n"]):
+            balancer.refused(stage.gate.port, *pieces)
+        with Line(stage.gate.port) as line:
+            line.send(b"PROXY TCP4 149.1")
+            line.sock.shutdown(socket.SHUT_WR)
+            assert line.sock.recv(1) == b""
+    with staged(tmp_path, always(OK), **balancer.top("192.0.2.0/24")) as stage:
+        balancer.refused(stage.gate.port, f"PROXY TCP4 {SENDER} 192.0.2.9 1 2\r\n".encode())
