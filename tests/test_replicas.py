@@ -1,4 +1,4 @@
-"""Two gates on one real Redis: of any number of identical requests at once, at either gate, the bot sees exactly one."""
+"""Two gates of two workers each on one real Redis: of many identical requests at once, at either gate, the bot sees one."""
 
 import asyncio
 from collections import Counter
@@ -47,7 +47,7 @@ async def storm(gates: list[Gate], requests: list[bytes]) -> Counter[tuple[int, 
 def two(gate: Gates, bot: RecordingBot, redis: Server) -> list[Gate]:
     """Two gates with the same policy, each with a folder of its own."""
     text = policy(redis.url, bot)
-    own = "admin: {{address: 'unix:run/{0}.sock'}}\nstate_directory: {0}\n"
+    own = "admin: {{address: 'unix:run/{0}.sock'}}\nstate_directory: {0}\nworkers: 2\n"
     return [gate(text + own.format(name), name=f"{name}.yaml") for name in ("first", "second")]
 
 

@@ -1,4 +1,4 @@
-"""One update, sent by many at once to several workers, reaches the bot exactly once."""
+"""One update, sent by many at once to one worker or to several, reaches the bot exactly once."""
 
 import asyncio
 import re
@@ -35,9 +35,9 @@ async def race(gate: Gate, ids: range) -> Counter[bytes]:
     return found
 
 
-async def proven(folder: Path, ids: range) -> None:
+async def proven(folder: Path, workers: int, ids: range) -> None:
     """Exactly one forward for each id, and 200 for everybody."""
-    with crew(folder, 4, always(OK)) as (gate, bot):
+    with crew(folder, workers, always(OK)) as (gate, bot):
         answers = await race(gate, ids)
         forwarded = Counter(re.findall(rb'"update_id":(\d+)', b"".join(bytes(talk.came) for talk in bot.talks)))
         assert len(forwarded) == len(ids)
@@ -47,13 +47,15 @@ async def proven(folder: Path, ids: range) -> None:
         assert gate.metric("hookgate_requests_total", route="telegram", outcome="duplicate") == len(ids) * (_AT_ONCE - 1)
 
 
-async def test_a_hundred_at_once(tmp_path: Path) -> None:
-    """Of a hundred identical requests at once on four workers one is forwarded, and all are told that it was delivered."""
-    await proven(tmp_path, range(1, 41))
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_hundred_at_once(tmp_path: Path, workers: int) -> None:
+    """Of a hundred identical requests at once one is forwarded, and all are told that it was delivered."""
+    await proven(tmp_path, workers, range(1, 41))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(0)
-async def test_ten_thousand_ids(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_ten_thousand_ids(tmp_path: Path, workers: int) -> None:
     """The same for ten thousand updates."""
-    await proven(tmp_path, range(1, 10_001))
+    await proven(tmp_path, workers, range(1, 10_001))
