@@ -63,7 +63,7 @@ class Trials:
     async def kill_under_load(self) -> list[Executed]:
         """Send, kill, start anew, wait until all is delivered. Gives what was executed since, and counts the gate's doubts."""
         for _ in range(BATCH):
-            self.sender.put(message(self.sent, self.sent % CHATS))
+            self.sender.put(message(self.sent, self.sent % CHATS, self.sender.now()))
             self.sent += 1
         await asyncio.sleep(self.chance.uniform(0, 0.1))
         before = len(self.scene.executed())
@@ -90,6 +90,7 @@ async def test_deliver(tmp_path: Path, what: str, workers: int, count: int) -> N
             doubtful = run.doubtful
             again = [one for one in await run.kill_under_load() if one.marked]
             assert len(again) == run.doubtful - doubtful
+            assert not run.sender.expired
             assert sorted(run.sender.delivered) == list(range(run.sent))
             run.told()
         executed = scene.executed()
@@ -115,6 +116,7 @@ async def test_drop(tmp_path: Path, what: str, workers: int, count: int) -> None
             executed = scene.executed()
             assert len({one.number for one in executed}) == len(executed)
             assert not any(one.marked for one in executed)
+            assert not run.sender.expired
             assert sorted(run.sender.delivered) == list(range(run.sent))
             missed = run.sent - len(executed) - missing
             assert missed <= run.doubtful - doubtful
@@ -130,7 +132,7 @@ async def finish(run: Trials, count: int) -> None:
     before = len(run.scene.executed())
     delivered = list(run.sender.delivered)
     for number in run.chance.sample(range(run.sent), min(300, run.sent)):
-        run.sender.put(message(number, number % CHATS))
+        run.sender.put(message(number, number % CHATS, run.sender.now()))
     await run.sender.empty(PATIENCE)
     assert len(run.sender.delivered) > len(delivered)
     assert len(run.scene.executed()) == before

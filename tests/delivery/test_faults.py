@@ -109,7 +109,7 @@ class Run:
         sent = 0
         while not reign.done():
             if self.sender.pending < PENDING:
-                self.sender.put(message(sent, sent % CHATS))
+                self.sender.put(message(sent, sent % CHATS, self.sender.now()))
                 sent += 1
             self.havoc.ending = sent >= count
             if sent % 20 == 0 or self.sender.pending >= PENDING:
@@ -176,7 +176,7 @@ async def repeated(run: Run, candidates: Sequence[int]) -> None:
     again = random.sample(candidates, min(500, len(candidates)))
     before, delivered = Counter(one.number for one in run.scene.executed()), len(run.sender.delivered)
     for number in again:
-        run.sender.put(message(number, number % CHATS))
+        run.sender.put(message(number, number % CHATS, run.sender.now()))
     await run.sender.empty(4 * PATIENCE)
     assert len(run.sender.delivered) == delivered + len(again)
     after = Counter(one.number for one in run.scene.executed())
