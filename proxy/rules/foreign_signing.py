@@ -1,4 +1,4 @@
-"""Makes what senders of JWT, HTTP Message Signatures and PayPal make, for whoever tries a gate: the other side of their rules.
+"""Makes what senders of JWT, HTTP Message Signatures, PayPal and AWS SNS make, the other side of their rules.
 
 A shared secret signs by itself; where the policy knows public keys alone, a private key (PEM) must be given.
 """
@@ -6,23 +6,28 @@ A shared secret signs by itself; where the policy knows public keys alone, a pri
 import base64
 import hashlib
 import hmac
+import secrets as randomness
 import zlib
+from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512
+from cryptography.x509 import load_pem_x509_certificate
 from jwt import PyJWTError
 from jwt import encode as encode_token
 
 from proxy.errors import HookgateError
 from proxy.messages import Field, Request
-from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature
+from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSignature
 from proxy.policy.keysets import read_jwks
 from proxy.policy.message_signatures import DIGEST, MessageSignature, read_key
 from proxy.policy.secrets import Secret
 from proxy.rules.components import Uncovered, signature_base
 from proxy.rules.keys import reader
 from proxy.rules.privatekey import private_key, side_by_side
+from proxy.rules.sns import HASHES, SIGNED, signed_text
 from proxy.rules.structured_fields import InnerList, Item, Parameters, write
 
 _LIFETIME = 300
@@ -120,13 +125,55 @@ def paypal_fields(secret: Secret, pem: bytes | None, request: Request) -> list[F
     """The headers beside id and time, for a policy whose certificate is that of the private key.
 
     Raises:
-        HookgateError: there is no RSA key.
+        HookgateError: there is no RSA key, or not that of the certificate.
     """
-    key = _private(pem)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise HookgateError("the private key is no RSA key")
+    key = _certified(secret, pem)
     named = request.head.named
     stamp, number = named.get(PaypalSignature.TIME.encode(), b""), named.get(PaypalSignature.ID.encode(), b"")
     message = b"|".join((number, stamp, secret.reveal("webhook_id"), b"%d" % zlib.crc32(request.body)))
     value = base64.b64encode(key.sign(message, padding.PKCS1v15(), SHA256()))
     return [(b"PAYPAL-AUTH-ALGO", b"SHA256withRSA"), (b"PAYPAL-TRANSMISSION-SIG", value)]
+
+
+def sns_message(settings: SnsSignature, secret: Secret, pem: bytes | None, body: bytes, at: float) -> bytes:
+    """The message in ``body`` with its signature, for a policy that pins the certificate of the private key. What a message must
+    have and this one lacks is made up; a body that is no message becomes the ``Message`` of a notification.
+
+    Raises:
+        HookgateError: there is no RSA key, or not that of the certificate, or the body is no text.
+    """
+    key = _certified(secret, pem)
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    topic = settings.topics[0] if settings.topics else "arn:aws:sns:us-east-1:000000000000:hookgate"
+    address = f"https://{settings.hosts[0] if settings.hosts else 'sns.us-east-1.amazonaws.com'}/hookgate.pem"
+    made = {"MessageId": randomness.token_hex(16), "TopicArn": topic, "Timestamp": moment}
+    fields = {**made, "SignatureVersion": settings.versions[-1], "SigningCertURL": address, **_message(body)}
+    names = SIGNED.get(str(fields["Type"]), ())
+    hash_ = {"sha1": SHA1, "sha256": SHA256}.get(HASHES.get(str(fields["SignatureVersion"]), ""))
+    lacking = [name for name in names if name != "Subject" and not isinstance(fields.get(name), str)]
+    if lacking or not names or hash_ is None:
+        raise HookgateError(f"the message lacks {', '.join(lacking) or 'a Type or a SignatureVersion that AWS SNS has'}")
+    signature = key.sign(signed_text(fields, names), padding.PKCS1v15(), hash_())
+    return orjson.dumps({**fields, "Signature": base64.b64encode(signature).decode()})
+
+
+def _message(body: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if isinstance(document, dict) and "Type" in document and "Message" in document:
+        return document
+    try:
+        return {"Type": "Notification", "Message": body.decode()}
+    except UnicodeDecodeError:
+        raise HookgateError("the body is no text: a message of AWS SNS is JSON") from None
+
+
+def _certified(secret: Secret, pem: bytes | None) -> rsa.RSAPrivateKey:
+    key = _private(pem)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise HookgateError("the private key is no RSA key")
+    if secret.has("cert_pem") and load_pem_x509_certificate(secret.reveal("cert_pem")).public_key() != key.public_key():
+        raise HookgateError("the private key is another one than that of the certificate in the policy (cert_pem)")
+    return key

@@ -10,7 +10,7 @@ import orjson
 from proxy.errors import HookgateError
 from proxy.messages import Field, Request
 from proxy.policy.callbacks import CallbackSignature, EnvelopeSignature, LarkEnvelope
-from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature
+from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSignature
 from proxy.policy.keys import decode_key
 from proxy.policy.message_signatures import MessageSignature
 from proxy.policy.model import Route
@@ -58,8 +58,10 @@ def sign(draft: Draft, signature: Signature, made: Made) -> None:
             _sign_first(draft, signature, made)
         case JwtSignature() | MessageSignature() | PaypalSignature():
             draft.fields += _foreign_fields(draft, signature)
-        case other:
-            raise HookgateError(f"requests of the scheme {other.scheme} cannot be made here: only their sender can")
+        case SnsSignature():
+            from proxy.rules.foreign_signing import sns_message
+
+            draft.body = sns_message(signature, draft.secret, draft.key, draft.body, draft.at)
 
 
 def _items(syntax: ListSyntax | None, made: Made) -> bytes:

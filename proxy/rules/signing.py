@@ -93,6 +93,8 @@ def current(secrets: Sequence[Secret], at: float) -> Secret:
     Raises:
         HookgateError: none is active.
     """
+    if not secrets:
+        raise HookgateError("the route holds nothing of its own to sign for: give it a certificate or a key set (cert_pem, jwks)")
     active = [secret for secret in secrets if secret.active(at)]
     if not active:
         raise HookgateError("none of the route's secrets is active at that moment")

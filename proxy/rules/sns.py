@@ -23,13 +23,13 @@ from proxy.verdict import PASS, Fail, Pass, Reason, RuleName, Verdict
 _HOST: Final = re.compile(r"sns\.[a-z0-9-]{3,}\.amazonaws\.com(\.cn)?")
 _NOTIFICATION: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
 _CONFIRMATION: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-_SIGNED: Final = {
+SIGNED: Final[Mapping[str, tuple[str, ...]]] = {
     "Notification": _NOTIFICATION,
     "SubscriptionConfirmation": _CONFIRMATION,
     "UnsubscribeConfirmation": _CONFIRMATION,
 }
 """What is signed of each type, in this order; what is not there is left out."""
-_HASHES: Final = {"1": "sha1", "2": "sha256"}
+HASHES: Final = {"1": "sha1", "2": "sha256"}
 _READ: Final = frozenset({*_NOTIFICATION, *_CONFIRMATION, "SignatureVersion", "Signature", "SigningCertURL"})
 
 
@@ -96,7 +96,7 @@ class Sns:
         if not _once(request.body):
             return self._malformed
         fields: Mapping[str, Any] = {name: document[name] for name in _READ if document.get(name) is not None}
-        names = _SIGNED.get(str(fields.get("Type")))
+        names = SIGNED.get(str(fields.get("Type")))
         version = fields.get("SignatureVersion")
         if names is None or not all(isinstance(one, str) for one in fields.values()) or version not in self._versions:
             return self._malformed
@@ -109,10 +109,19 @@ class Sns:
             return self._mismatch
         try:
             signature = base64.b64decode(fields["Signature"].encode(), validate=True)
-            signed = "".join(f"{name}\n{fields[name]}\n" for name in names if name in fields).encode()
+            signed = signed_text(fields, names)
         except (binascii.Error, UnicodeEncodeError):
             return self._malformed
-        return _Message(signed, signature, _HASHES[version], fields.get("SigningCertURL", ""))
+        return _Message(signed, signature, HASHES[version], fields.get("SigningCertURL", ""))
+
+
+def signed_text(fields: Mapping[str, str], names: Sequence[str]) -> bytes:
+    """What is signed of a message.
+
+    Raises:
+        UnicodeEncodeError: a field is no text.
+    """
+    return "".join(f"{name}\n{fields[name]}\n" for name in names if name in fields).encode()
 
 
 def _once(body: bytes) -> bool:

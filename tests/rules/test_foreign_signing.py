@@ -137,12 +137,49 @@ def test_without_the_private_key(name: str, tmp_path: Path) -> None:
     assert "the private key is" in made.err
 
 
-def test_what_only_its_sender_can_make(tmp_path: Path) -> None:
-    """Nobody but AWS signs what AWS signs; the words say so."""
-    file = policy(tmp_path, {"provider": "sns", "secrets": values(cert_pem=certificate())})
-    made = hookgate("sign", file, "bot", "--body", "-", stdin=BODY)
+SNS = {"provider": "sns", "secrets": values(cert_pem=certificate())}
+
+
+def test_a_message_of_sns(tmp_path: Path) -> None:
+    """A body that is no message becomes one, a message keeps its fields; signed by the certificate's key they pass."""
+    file, key = policy(tmp_path, SNS), key_file(tmp_path, RSA)
+    confirmation = {
+        "Type": "SubscriptionConfirmation",
+        "Message": "m",
+        "Token": "t",
+        "SubscribeURL": "https://x/",
+        "SignatureVersion": "1",
+    }
+    for body in (b"hello", BODY, json.dumps(confirmation).encode()):
+        made = hookgate("sign", file, "bot", "--body", "-", "--at", NOW, *key, stdin=body)
+        assert made.code == 0, made.err
+        message = json.loads(made.out.partition(b"\r\n\r\n")[2])
+        assert message["Message"] == (body.decode() if message["Type"] == "Notification" else "m")
+        assert message["Timestamp"] == "2026-01-01T00:00:00.000Z"
+        assert hookgate("explain", file, "-", "--at", NOW, stdin=made.out).code == 0
+        changed = made.out.replace(b"2026-01-01", b"2026-01-02")
+        assert hookgate("explain", file, "-", "--at", NOW, stdin=changed).code == 1
+
+
+NOT_MADE: list[tuple[dict[str, Any], Any, bytes, str]] = [
+    ({"provider": "sns"}, RSA, b"hello", "holds nothing of its own to sign for"),
+    (SNS, None, b"hello", "give a private key"),
+    (SNS, OTHER, b"hello", "another one than that of the certificate"),
+    (SNS, P256, b"hello", "no RSA key"),
+    (SNS, RSA, b"\xff", "no text"),
+    (SNS, RSA, b'{"Type":"SubscriptionConfirmation","Message":"m"}', "lacks SubscribeURL, Token"),
+    (SNS, RSA, b'{"Type":"Other","Message":"m"}', "a Type or a SignatureVersion"),
+    (ROUTES["paypal"][0], OTHER, b"hello", "another one than that of the certificate"),
+]
+
+
+@pytest.mark.parametrize(("route", "key", "body", "told"), NOT_MADE, ids=[told for _, _, _, told in NOT_MADE])
+def test_what_cannot_be_made(route: dict[str, Any], key: Any, body: bytes, told: str, tmp_path: Path) -> None:
+    """What would not be genuine is not made, and the words say what is amiss."""
+    made = hookgate("sign", policy(tmp_path, route), "bot", "--body", "-", *key_file(tmp_path, key), stdin=body)
     assert made.code != 0
-    assert "only their sender can" in made.err
+    assert told in made.err
+    assert not made.out
 
 
 def test_explain_has_no_network(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.gates import ROOT
+
 HERE: Final = Path(__file__).parent
 PYTHON: Final = Path(os.environ.get("HOOKGATE_SENDERS", str(Path(sys.prefix) / "senders"))) / "bin" / "python"
 """The libraries' own interpreter, in an environment inside ours."""
@@ -43,7 +45,7 @@ class Worker:
 def worker(*command: str | Path) -> Iterator[Worker]:
     """A worker until the end of the block."""
     with subprocess.Popen(  # noqa: S603 - our own worker
-        [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=NODE
+        [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
     ) as process:
         try:
             yield Worker(process)

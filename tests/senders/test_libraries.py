@@ -1,54 +1,43 @@
 """The senders' own libraries as signers and as judges: what they sign passes, what ``sign`` makes is taken, one bit less is not.
 
 Those for Python always run, with some fifty bodies each; those for Node.js, and thousands of bodies, are the long form.
+
+Most libraries are their sender's. Where it has none, one that many use stands in: gidgethub for GitHub in Python, pywa for
+WhatsApp, Twurple for Twitch, WeChat's crypto for DingTalk; standardwebhooks for GitLab's signing tokens, which have its form.
+None that signs or checks was found for Bitbucket, Dropbox, Gitea, Intercom, Kick, Meta's other services, Microsoft Graph,
+Teams' outgoing webhooks, Webex, X, Zalo and Zendesk: recorded requests judge those (``test_known``). Where the secret itself is
+sent (Telegram, GitLab's older token, VK, Kakao, Okta, Mattermost, Rocket.Chat, CloudEvents) there is nothing to sign. Left out:
+Feishu's library for Node.js, which writes the JSON anew before it looks at the signature; and second ones for senders that have
+one here (HubSpot, Square, Adyen and Viber for Node.js), for their size.
 """
 
 import base64
 import hashlib
 import json
 import random
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from proxy.messages import Field
-from proxy.policy.reader import Loaded, read_policy
 from proxy.rules.schemes import hmac_digest
-from proxy.rules.signing import Genuine, genuine
 from proxy.verdict import Reason
-from tests.pipeline.judging import Compiled, compiled, request, step
-from tests.rules.made_keys import MadeKey, made_key
-from tests.senders.libraries import HERE, NODE, PYTHON, Worker, bodies, worker
+from tests.pipeline.judging import compiled, request
+from tests.senders.libraries import Worker, bodies
+from tests.senders.stages import SECRET, URL, WHSEC, Library, flipped, staged
 
-URL = "https://bot.example.com/hook"
-SECRET = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"  # noqa: S105 - of tests alone
-WHSEC = "whsec_" + base64.b64encode(bytes.fromhex(SECRET)).decode()
 FORM = (b"Content-Type", b"application/x-www-form-urlencoded")
-KEYS: dict[str, MadeKey] = {"discord-interactions": made_key("ed25519"), "sendgrid": made_key("ecdsa")}
-FORMS = {"discord-interactions": "hex", "sendgrid": "spki"}
-
-
-class Library(NamedTuple):
-    """A sender's library, and what it can be asked."""
-
-    sender: str
-    signs: bool = True
-    judges: bool = True
-    utf8: bool = True
-    """It decodes the body first, so that it can be asked about text alone."""
-    empty: bool = True
-    """It has an opinion about no body at all."""
-    secret: str = SECRET
-
+LARK = ((b"X-Lark-Request-Timestamp", b"1767225600"), (b"X-Lark-Request-Nonce", b"a nonce"))
 
 IN_PYTHON = [
     Library("adyen-platform", utf8=False),
     Library("discord-interactions", utf8=False),
+    Library("discord-webhook-events", utf8=False, by="discord-interactions"),
+    Library("feishu-lark-card", signs=False, utf8=False, by="lark-card", given=LARK),
+    Library("github", signs=False, utf8=False, by="gidgethub"),
+    Library("gitlab-signing-token", secret=WHSEC, by="standard-webhooks"),
     Library("hubspot"),
     Library("line", signs=False),
     Library("paddle"),
@@ -59,101 +48,23 @@ IN_PYTHON = [
     Library("stripe"),
     Library("svix", secret=WHSEC),
     Library("viber", utf8=False),
+    Library("whatsapp", signs=False, utf8=False, by="pywa"),
 ]
+SLOW = [Library("feishu-lark-event", signs=False, utf8=False, by="lark-event", given=LARK)]
+"""It takes a minute to load."""
 IN_NODE = [
     Library("discord-interactions", signs=False, utf8=False),
     Library("github", empty=False),
     Library("line", signs=False, utf8=False),
+    Library("notion", utf8=False),
+    Library("paddle", signs=False),
+    Library("sendgrid", signs=False),
     Library("shopify", signs=False, empty=False),
+    Library("slack", signs=False),
     Library("standard-webhooks", secret=WHSEC),
     Library("stripe", empty=False),
+    Library("twitch", signs=False),
 ]
-
-
-class Stage:
-    """A sender's gate, its policy, and its library."""
-
-    def __init__(self, library: Library, asked: Worker, gate: Compiled, loaded: Loaded) -> None:
-        self.sdk = library
-        self._asked = asked
-        self._gate = gate
-        self._loaded = loaded
-
-    @property
-    def secret(self) -> str:
-        """The secret, or the public key."""
-        return secret_of(self.sdk)
-
-    def judged(self, body: bytes, fields: dict[str, str], *more: Field, query: str = "") -> Reason:
-        """What the gate makes of a request, now."""
-        wire = [*more, *((name.encode(), value.encode()) for name, value in fields.items())]
-        target = b"/hook?" + query.encode() if query else b"/hook"
-        return step(self._gate.judge(request(body, wire, target=target, arrived=time.time()))).reason
-
-    def signed(self, body: bytes, **more: Any) -> dict[str, Any]:
-        """What the library makes for a body."""
-        key = KEYS.get(self.sdk.sender)
-        private = {"private": key.key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()).hex()} if key else {}
-        asked = {"at": int(time.time()), "url": URL, **private, **more}
-        return self._asked.ask("sign", self.sdk.sender, self.secret, body, **asked)
-
-    def made(self, body: bytes, given: tuple[Field, ...] = ()) -> Genuine:
-        """What is made for a body here."""
-        (route,) = self._loaded.policy.routes
-        key = KEYS.get(self.sdk.sender)
-        return genuine(
-            route,
-            self._loaded.secrets["bot"],
-            body,
-            host=b"bot.example.com",
-            at=time.time(),
-            given=given,
-            key=key.private if key else None,
-        )
-
-    def takes(self, body: bytes, made: Genuine, **more: Any) -> bool:
-        """Whether the library takes what was made here, perhaps with another body."""
-        fields = {name.decode(): value.decode() for name, value in made.fields}
-        return self._asked.takes(self.sdk.sender, self.secret, body, fields, **{"url": URL, **more})
-
-
-def secret_of(library: Library) -> str:
-    """The secret, or the public key."""
-    key = KEYS.get(library.sender)
-    return key.public(FORMS[library.sender]) if key else library.secret
-
-
-async def staged(folder: Path, library: Library, asked: Worker) -> Stage:
-    """The preset of a sender, without memory: the same body comes twice."""
-    secret = {"id": "s", "value": secret_of(library)}
-    rules = {"replay": {"mode": "off"}}
-    gate = await compiled(folder, {"provider": library.sender, "public_url": URL, "secrets": [secret], "rules": rules})
-    return Stage(library, asked, gate, read_policy(folder / "policy.yaml", {}))
-
-
-@pytest.fixture(scope="module")
-def python() -> Iterator[Worker]:
-    """The libraries for Python."""
-    assert PYTHON.exists(), f"the senders' libraries are not in {PYTHON.parent.parent}: make senders"
-    with worker(PYTHON, HERE / "library_worker.py") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[Worker]:
-    """The libraries for Node.js."""
-    assert (NODE / "node_modules").exists(), "the senders' libraries for Node.js are not there: make senders"
-    with worker("node", "--no-warnings", NODE / "worker.mjs") as found:
-        yield found
-
-
-def flipped(body: bytes, chance: random.Random) -> bytes:
-    """One bit turned over that leaves text text; a byte more where there is none to turn."""
-    places = [index for index in range(min(len(body), 4096)) if 0x20 < body[index] < 0x7E]
-    if not places:
-        return b"0" + body
-    at = chance.choice(places)
-    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
 
 
 async def both_ways(library: Library, asked: Worker, folder: Path, count: int) -> None:
@@ -174,7 +85,7 @@ async def both_ways(library: Library, asked: Worker, folder: Path, count: int) -
             assert not stage.takes(other, made), body[:100]
 
 
-@pytest.mark.parametrize("library", IN_PYTHON, ids=[one.sender for one in IN_PYTHON])
+@pytest.mark.parametrize("library", IN_PYTHON, ids=[f"{one.sender}-{one.name}" for one in IN_PYTHON])
 async def test_python(library: Library, python: Worker, tmp_path: Path) -> None:
     """Fifty bodies: what the library signs passes the gate, what is made here passes the library; one bit turned, neither."""
     await both_ways(library, python, tmp_path, 50)
@@ -182,7 +93,7 @@ async def test_python(library: Library, python: Worker, tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("library", IN_PYTHON, ids=[one.sender for one in IN_PYTHON])
+@pytest.mark.parametrize("library", IN_PYTHON + SLOW, ids=[f"{one.sender}-{one.name}" for one in IN_PYTHON + SLOW])
 async def test_python_thousands(library: Library, python: Worker, tmp_path: Path) -> None:
     """Three thousand bodies."""
     await both_ways(library, python, tmp_path, 3000)
