@@ -11,7 +11,7 @@ from proxy.errors import PolicyError
 from proxy.pipeline.modes import Switch
 from proxy.policy.secrets import Secret
 from proxy.policy.values import Stance
-from proxy.verdict import Mode
+from proxy.verdict import Mode, RuleName
 
 
 class Controls(NamedTuple):
@@ -21,6 +21,8 @@ class Controls(NamedTuple):
     turn: Callable[[Stance | None, str | None], Awaitable[None]]
     """Whole on return: whoever serves goes by it. Raises ``KeyError`` for a route that does not exist."""
     stances: Callable[[], dict[str, Stance]]
+    pinned: Callable[[], dict[str, tuple[RuleName, ...]]]
+    """The rules that enforce whatever the mode and the switch say, of each route that has some."""
     reload: Callable[[], Awaitable[str]]
     """Gives the SHA-256 of the policy taken; raises ``PolicyError``."""
     secrets: Callable[[], Awaitable[list[dict[str, object]]]]
@@ -114,4 +116,5 @@ def _state(controls: Controls) -> dict[str, object]:
             "routes": {name: str(stance) for name, stance in switch.routes},
         },
         "in_force": {name: str(stance) for name, stance in controls.stances().items()},
+        "pinned": {name: [rule.value for rule in rules] for name, rules in controls.pinned().items()},
     }

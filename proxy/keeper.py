@@ -23,7 +23,7 @@ from proxy.policy.reader import Loaded, read_policy
 from proxy.policy.values import Stance
 from proxy.revocations import Matched, Revocations, Revoked, changes, secret_states
 from proxy.switchfile import SwitchFile
-from proxy.verdict import Mode
+from proxy.verdict import Mode, RuleName
 from proxy.watch import look, watch
 
 _log = logging.getLogger("hookgate")
@@ -214,6 +214,10 @@ class Keeper:
         policy = self.loaded.policy
         return {route.name: stance_of(self.switch.of(route.name), route.mode, policy.mode) for route in policy.routes}
 
+    def pinned(self) -> dict[str, tuple[RuleName, ...]]:
+        """The rules that no mode loosens, of each route that has some."""
+        return {route.name: route.pinned for route in self.loaded.policy.routes if route.pinned}
+
     # -- secrets
 
     async def revoke(self, route: str, id: str) -> int:
@@ -244,7 +248,7 @@ class Keeper:
 
     def controls(self) -> Controls:
         """What an operator can do and see."""
-        return Controls(lambda: self.switch, self.turn, self.stances, self.reload, self.secrets, self.revoke)
+        return Controls(lambda: self.switch, self.turn, self.stances, self.pinned, self.reload, self.secrets, self.revoke)
 
     def facts(self, load: Load) -> Facts:
         """Everything that only the moment of a scrape can tell."""

@@ -18,7 +18,10 @@ Without MODE: shows what is in force. With MODE: turns the switch, for all route
   hookgate mode policy.yaml report               refuse nothing, report what would have been refused
   hookgate mode policy.yaml 5% --route telegram  enforce for a stable twentieth of one route's requests
   hookgate mode policy.yaml enforce              refuse what the rules find, whatever the file says
-  hookgate mode policy.yaml policy               give control back to the file"""
+  hookgate mode policy.yaml policy               give control back to the file
+
+Rules that a route has pinned (the signature of senders that probe with forged requests, as Discord) refuse in every mode;
+they are named beside the route."""
 
 
 def register(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -65,5 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     turned += [f"{name}: {word}" for name, word in switch["routes"].items()]
     sys.stdout.write(f"switch: {', '.join(turned) or 'not engaged (as the policy says)'}\n")
     for name, word in state["in_force"].items():
-        sys.stdout.write(f"{name}: {word}\n")
+        pinned = state.get("pinned", {}).get(name)
+        stays = f"; pinned, and enforced in every mode: {', '.join(pinned)}" if pinned else ""
+        sys.stdout.write(f"{name}: {word}{stays}\n")
     return 0

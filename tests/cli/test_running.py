@@ -94,6 +94,19 @@ def test_mode_share_of_a_route(gate: Gates, bot: RecordingBot) -> None:
     assert {forged(with_gate, number) for number in range(20)} == {401}
 
 
+def test_mode_says_what_stays_pinned(gate: Gates, bot: RecordingBot) -> None:
+    """In report mode Discord's wrong signature is refused still, and the verb says so beside that route alone."""
+    key = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+    discord = f"  - {{name: discord, path: /discord, provider: discord, secrets: [{{id: key, value: {key}}}]}}\n"
+    with_gate = gate(TELEGRAM.format(bot=bot.port) + discord)
+    stays = "; pinned, and enforced in every mode: signature\n"
+    assert turn(with_gate) == f"switch: not engaged (as the policy says)\ntelegram: enforce\ndiscord: enforce{stays}"
+    assert turn(with_gate, "report") == f"switch: all routes: report\ntelegram: report\ndiscord: report{stays}"
+    probe = {"X-Signature-Ed25519": "00" * 64, "X-Signature-Timestamp": str(int(time.time()))}
+    assert status(with_gate.send(post("/discord", b'{"type":1}', probe))) == 401
+    assert forged(with_gate) == 200
+
+
 def test_mode_refused(gate: Gates, bot: RecordingBot) -> None:
     """A route that does not exist is named, and nothing is turned."""
     with_gate = gate(TELEGRAM.format(bot=bot.port))
