@@ -12,9 +12,10 @@ from proxy.cli.explain import moment
 from proxy.messages import Field
 from proxy.policy.endpoints import Endpoint
 from proxy.policy.faults import nearest
+from proxy.policy.handshakes import token_owner
 from proxy.policy.model import Policy, Route
-from proxy.policy.reader import read_policy
-from proxy.rules.signing import Genuine, genuine
+from proxy.policy.reader import Loaded, read_policy
+from proxy.rules.signing import Check, Genuine, genuine
 
 _DESCRIPTION = """\
 Makes a genuine request for a route, signed with its current secret, and writes it to standard output. Timestamps and ids
@@ -28,6 +29,10 @@ http (default): the raw bytes of the whole request. curl: a command whose secret
 configuration in a here-document), never in its arguments, where every user of the machine could read them. headers: a
 line for each header field, Host and Content-Length left out, as curl -H @FILE reads them"""
 
+_HANDSHAKE = """\
+the sender's check of the address instead of an event, as its preset knows it (Slack's url_verification, Discord's ping),
+signed where the sender signs it; NAME where the sender makes several kinds"""
+
 
 def register(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     """Add the verb."""
@@ -39,7 +44,9 @@ def register(subparsers: "Subparsers[argparse.ArgumentParser]") -> None:
     )
     parser.add_argument("policy", type=Path, metavar="POLICY", help="the policy file")
     parser.add_argument("route", metavar="ROUTE", help="the route's name")
-    parser.add_argument("--body", required=True, metavar="FILE", help="file with the body; - for stdin")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--body", metavar="FILE", help="file with the body; - for stdin")
+    what.add_argument("--handshake", nargs="?", const="", metavar="NAME", help=_HANDSHAKE)
     parser.add_argument("--output", choices=("http", "curl", "headers"), default="http", help=_OUTPUTS)
     parser.add_argument("--header", type=_field, action="append", default=[], metavar="'NAME: VALUE'", help="a field to add")
     parser.add_argument("--key", type=Path, metavar="FILE", help="a private key (PEM), where the policy holds the public one")
@@ -70,18 +77,21 @@ def run(arguments: argparse.Namespace) -> int:
         return _refuse(f"the policy has no route {arguments.route!r}{near}")
     if arguments.output == "curl" and arguments.body == "-":
         return _refuse("--output curl needs a body that stands in a file: curl reads its secrets from standard input")
+    check = _check(loaded, route, arguments.handshake)
+    if isinstance(check, str):
+        return _refuse(check)
     try:
-        body = sys.stdin.buffer.read() if arguments.body == "-" else Path(arguments.body).read_bytes()
+        body = _read(arguments.body)
         key = arguments.key.read_bytes() if arguments.key else None
     except OSError as error:
         return _refuse(f"{error.filename} cannot be read: {(error.strerror or 'unknown reason').lower()}")
     secrets = loaded.secrets[route.name]
-    made = genuine(route, secrets, body, host=_host(policy, route), at=at, given=arguments.header, key=key)
+    made = genuine(route, secrets, body, host=_host(policy, route), at=at, given=arguments.header, key=key, check=check)
     for note in made.notes:
         sys.stderr.write(f"hookgate: {note}\n")
     match arguments.output:
         case "curl":
-            written = _curl(policy, route, made, Path(arguments.body).resolve())
+            written = _curl(policy, route, made, Path(arguments.body).resolve() if made.body == body and arguments.body else None)
         case "headers":
             written = b"".join(b"%b: %b\n" % field for field in _own(made))
         case _:
@@ -89,6 +99,29 @@ def run(arguments: argparse.Namespace) -> int:
     sys.stdout.buffer.write(written)
     sys.stdout.buffer.flush()
     return 0
+
+
+def _read(name: str | None) -> bytes:
+    if name is None:
+        return b""
+    return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+def _check(loaded: Loaded, route: Route, name: str | None) -> Check | str | None:
+    """The kind of check that is wanted, if one is, or why there is none such."""
+    if name is None:
+        return None
+    kinds = {one.name: one for one in route.handshakes}
+    known = f"; it knows {', '.join(kinds)}" if kinds else ""
+    if not kinds:
+        return f"route {route.name} knows no handshake: its sender does not check the address"
+    if not name and len(kinds) > 1:
+        return f"route {route.name} has several handshakes: give --handshake a name{known}"
+    found = kinds.get(name or next(iter(kinds)))
+    if found is None:
+        return f"route {route.name} has no handshake {name!r}{nearest(name, kinds) or known}"
+    token = loaded.secrets.get(token_owner(route.name), ())
+    return Check(found, token[0].reveal() if token else b"")
 
 
 def _refuse(message: str) -> int:
@@ -112,7 +145,7 @@ def _own(made: Genuine) -> list[Field]:
     return [(name, value) for name, value in made.fields if name.lower() not in {b"host", b"content-length"}]
 
 
-def _curl(policy: Policy, route: Route, made: Genuine, body: Path) -> bytes:
+def _curl(policy: Policy, route: Route, made: Genuine, body: Path | None) -> bytes:
     # SECURITY: arguments of a process are open to every user of the machine, so all that is secret goes through stdin.
     tls = b"https" if policy.listen.tls is not None else b"http"
     host = dict(made.fields)[b"Host"]
@@ -120,11 +153,16 @@ def _curl(policy: Policy, route: Route, made: Genuine, body: Path) -> bytes:
     options = [(b"url", url), (b"request", made.method.encode()), *((b"header", b"%b: %b" % field) for field in _own(made))]
     if policy.listen.address.path and not route.public_url:
         options.append((b"unix-socket", os.fsencode(policy.listen.address.path)))
-    options.append((b"data-binary", b"@" + os.fsencode(body)))
+    if body is not None:
+        options.append((b"data-binary", b"@" + os.fsencode(body)))
+    elif made.body:
+        options.append((b"data-raw", made.body))
     lines = [b'%b = "%b"' % (name, _quoted(value)) for name, value in options]
     return b"\n".join([b"curl --config - <<'HOOKGATE'", b"include", b"globoff", b"path-as-is", *lines, b"HOOKGATE", b""])
 
 
 def _quoted(value: bytes) -> bytes:
     """As curl's configuration wants what stands between quotes."""
-    return value.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n").replace(b"\t", b"\\t")
+    return (
+        value.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n").replace(b"\r", b"\\r").replace(b"\t", b"\\t")
+    )

@@ -3,6 +3,7 @@
 import base64
 import secrets as randomness
 from typing import Final
+from urllib.parse import quote
 
 import orjson
 
@@ -15,14 +16,18 @@ from proxy.rules.keys import at, pointer
 _NONCE_BYTES: Final = 12
 
 
-def callback(settings: CallbackSignature, secret: Secret, body: bytes, now: float) -> tuple[bytes, bytes]:
-    """The query and the body of a callback whose message is ``body``; DingTalk counts milliseconds and writes JSON."""
+def callback(settings: CallbackSignature, secret: Secret, body: bytes, now: float, *, echo: bool = False) -> tuple[bytes, bytes]:
+    """The query and the body of a callback whose message is ``body``; DingTalk counts milliseconds and writes JSON. Of a check of
+    the address (``echo``) the message stands in the query.
+    """
     milliseconds = settings.scheme == "dingtalk-callback"
     receiver = secret.reveal("owner_key" if milliseconds else "receive_id")
     sealed = seal_message(message_key(secret.reveal("aes_key")), body, receiver)
     stamp, nonce = b"%d" % (now * 1000 if milliseconds else now), randomness.token_hex(8).encode()
     signature = message_signature(secret.reveal("token"), stamp, nonce, sealed)
     query = b"msg_signature=%b&timestamp=%b&nonce=%b" % (signature, stamp, nonce)
+    if echo:
+        return query + b"&echostr=" + quote(sealed, safe="").encode(), b""
     if milliseconds:
         return query, orjson.dumps({"encrypt": sealed.decode()})
     return query, b"<xml><ToUserName><![CDATA[%b]]></ToUserName><Encrypt><![CDATA[%b]]></Encrypt></xml>" % (receiver, sealed)

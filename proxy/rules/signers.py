@@ -98,7 +98,8 @@ def _seal(draft: Draft, signature: CallbackSignature | LarkEnvelope | EnvelopeSi
     """The body becomes what its sender encrypts of it."""
     match signature:
         case CallbackSignature():
-            query, draft.body = sealing.callback(signature, draft.secret, draft.body, draft.at)
+            echo = draft.method == "GET"
+            query, draft.body = sealing.callback(signature, draft.secret, draft.body, draft.at, echo=echo)
             draft.target = draft.target.partition(b"?")[0] + b"?" + query
         case LarkEnvelope():
             draft.body = sealing.bare_envelope(draft.secret, draft.body)

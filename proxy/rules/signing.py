@@ -14,16 +14,28 @@ import orjson
 
 from proxy.errors import HookgateError
 from proxy.messages import Field
+from proxy.policy.handshakes import Handshake
 from proxy.policy.model import ContentRule, Route
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import Placed, TemplateSignature
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.draft import Draft, Made, first_name, stamp_of
+from proxy.rules.handshake_signing import is_signed, seal, shape
 from proxy.rules.signers import sign
 
 _NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(rb"[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?")
 """What a field's value may be and still be the same at the other end (RFC 9110 section 5.5)."""
+
+
+class Check(NamedTuple):
+    """The check of the address that is wanted instead of an event, and the route's ``handshake.token`` (empty: none)."""
+
+    settings: Handshake
+    token: bytes
+
+    def __repr__(self) -> str:
+        return f"<check {self.settings.name}>"
 
 
 class Genuine(NamedTuple):
@@ -54,37 +66,57 @@ def genuine(
     at: float,
     given: Sequence[Field] = (),
     key: bytes | None = None,
+    check: Check | None = None,
 ) -> Genuine:
     """A request for ``route`` with its current secret, sent at ``at`` (unix seconds). ``given`` fields win over made ones.
 
     Timestamps and ids are made where they stand in a header, the query or the signature's list. The body stays as it is, unless
     the credential itself stands there. ``key`` is a private key (PEM), for schemes whose policy holds the public one alone.
+    With ``check`` it is the sender's check of the address, signed where the sender signs it; the body is made then.
 
     Raises:
         HookgateError: no secret is active then, or what is signed lacks a part, or a value cannot stand in a header.
     """
     made = _made(route, at)
     names = {name.lower() for name, _ in given}
-    own = {b"Host": host, b"Content-Type": _content_type(route.rules.content, body), **_coding(route.rules.content)}
+    own = {b"Host": host, **({} if check else _described(route.rules.content, body))}
     own |= {first_name(name).encode(): value for (kind, name), value in made.items() if kind is SelectorKind.HEADER}
     fields = [*((name, value) for name, value in own.items() if name.lower() not in names), *given]
-    query = (route.public_url or "").partition("?")[2] if route.query == "pass" else ""
+    query = (route.public_url or "").partition("?")[2] if route.query == "pass" and check is None else ""
     target = route.path.encode() + (b"?" + query.encode() if query else b"")
     draft = Draft(route, "POST" if "POST" in route.methods else route.methods[0], target, fields, body, at)
     draft.key = key
+    if check is not None:
+        draft.method = check.settings.method
+        shape(draft, check.settings, check.token, made)
+        body = draft.body
+        there = {name.lower() for name, _ in draft.fields}
+        described = _described(route.rules.content, body) if body else {}
+        draft.fields[1:1] = [one for one in described.items() if one[0].lower() not in there]
     for place, value in made.items():
-        if place.kind is SelectorKind.QUERY:
+        if place.kind is SelectorKind.QUERY and (check is None or check.settings.query is None):
             draft.put(place, value)
-    signature = route.rules.signature
-    if signature is not None and not (isinstance(signature, Placed) and (signature.header or "").lower().encode() in names):
-        draft.secret = current(secrets, at)
-        sign(draft, signature, made)
-    draft.fields.insert(1, (b"Content-Length", b"%d" % len(draft.body)))
+    _prove(draft, secrets, made, names, check)
+    if draft.body or check is None or draft.method == "POST":
+        draft.fields.insert(1, (b"Content-Length", b"%d" % len(draft.body)))
     for name, value in draft.fields:
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
             raise HookgateError(f"what should stand in the header {name.decode('ascii', 'replace')} cannot stand in one")
     notes = _notes(route, changed=draft.body != body)
     return Genuine(draft.method, draft.target, tuple(draft.fields), draft.body, tuple(notes))
+
+
+def _prove(draft: Draft, secrets: Sequence[Secret], made: Made, names: set[bytes], check: Check | None) -> None:
+    """Sign it, unless the credential is given, or the sender signs no such request."""
+    signature = draft.route.rules.signature
+    if signature is None or (isinstance(signature, Placed) and (signature.header or "").lower().encode() in names):
+        return
+    if check is not None and not is_signed(check.settings):
+        if check.settings.opened:
+            seal(draft, check.settings, current(secrets, draft.at))
+        return
+    draft.secret = current(secrets, draft.at)
+    sign(draft, signature, made)
 
 
 def current(secrets: Sequence[Secret], at: float) -> Secret:
@@ -128,6 +160,11 @@ def _same(selector: Selector, known: Made) -> Selector:
 
 def _lower(selector: Selector) -> str:
     return selector.argument.lower() if selector.kind is SelectorKind.HEADER else selector.argument
+
+
+def _described(rule: ContentRule | None, body: bytes) -> dict[bytes, bytes]:
+    """What is said of the body."""
+    return {b"Content-Type": _content_type(rule, body), **_coding(rule)}
 
 
 def _content_type(rule: ContentRule | None, body: bytes) -> bytes:
