@@ -34,6 +34,9 @@ def run(arguments: argparse.Namespace) -> int:
     # Until the policy is read there is nothing to reload, and the default would end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Here, so that the other verbs do not load a web server: a container's probe runs one of them every few seconds.
+    from proxy.footprint import lean
+
+    lean()
     from proxy.cli.service import serve
 
     return serve(arguments.policy, arguments.workers)

@@ -9,8 +9,12 @@ import re
 import socket
 from typing import Final
 
-import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client import ClientSession, ClientTimeout
+from aiohttp.client_exceptions import ClientError
+from aiohttp.client_reqrep import ClientResponse
+from aiohttp.connector import TCPConnector
+from aiohttp.cookiejar import DummyCookieJar
 from yarl import URL
 
 from proxy.keyring.addresses import Allowed
@@ -26,7 +30,7 @@ class Fetcher:
     """Fetches; opens its session with the first fetch, and keeps no connection open."""
 
     def __init__(self) -> None:
-        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._sessions: dict[bool, ClientSession] = {}
 
     async def __call__(self, url: str, allowed: Allowed, etag: str) -> Fetched:
         """What stands at ``url``.
@@ -44,18 +48,18 @@ class Fetcher:
                 return await _taken(answer, known=bool(etag))
         except TimeoutError:
             raise FetchError(f"no answer within {_SECONDS:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (ClientError, OSError) as error:
             raise FetchError(f"the source cannot be reached ({type(error).__name__})") from None
 
-    def _session(self, *, private: bool) -> aiohttp.ClientSession:
+    def _session(self, *, private: bool) -> ClientSession:
         if private not in self._sessions:
-            connector = aiohttp.TCPConnector(resolver=_Careful(private=private), limit=8, force_close=True, ttl_dns_cache=60)
-            self._sessions[private] = aiohttp.ClientSession(
+            connector = TCPConnector(resolver=_Careful(private=private), limit=8, force_close=True, ttl_dns_cache=60)
+            self._sessions[private] = ClientSession(
                 connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
+                cookie_jar=DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
-                timeout=aiohttp.ClientTimeout(total=_SECONDS),
+                timeout=ClientTimeout(total=_SECONDS),
                 headers={"User-Agent": "Hookgate", "Accept": "*/*"},
                 max_line_size=8190,
                 max_field_size=8190,
@@ -68,7 +72,7 @@ class Fetcher:
             await session.close()
 
 
-async def _taken(answer: aiohttp.ClientResponse, *, known: bool) -> Fetched:
+async def _taken(answer: ClientResponse, *, known: bool) -> Fetched:
     found = _MAX_AGE.search(answer.headers.get("Cache-Control", ""))
     max_age = float(found[1]) if found else None
     etag = answer.headers.get("ETag", "")

@@ -1,12 +1,11 @@
 """All keys that stand elsewhere: one cache an address, shared by routes and kept over reloads."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final, Generic
 
 from proxy.keyring.addresses import Allowed
 from proxy.keyring.base import Kept, Read
-from proxy.keyring.fetching import Fetcher
 from proxy.keyring.source import Cached, Fetch
 
 _MOST_NAMED: Final = 32
@@ -23,8 +22,8 @@ class Ring:
         told: Callable[[str], None] = lambda result: None,
     ) -> None:
         """``told`` hears how each fetch ended: ``fetched``, ``unchanged`` or ``failed``."""
-        self._fetcher = Fetcher()
-        self._fetch: Fetch = fetch or self._fetcher
+        self._fetch = fetch
+        self._close: Callable[[], Awaitable[None]] | None = None
         self._clock = clock
         self._sources: dict[tuple[object, ...], Cached[Any]] = {}
         self._shelves: dict[tuple[object, ...], Named[Any]] = {}
@@ -34,18 +33,30 @@ class Ring:
         """The keys at an address, or at the one that ``through`` reads out of what stands there."""
         key = (url, allowed, read, through)
         if key not in self._sources:
-            self._sources[key] = self._cached(url, allowed, read, through)
+            self._sources[key] = self._cached(self._fetching(), url, allowed, read, through)
         return self._sources[key]
 
     def shelf(self, allowed: Allowed, read: Read[Kept]) -> "Named[Kept]":
         """Room for what requests will name."""
         key = (allowed, read)
         if key not in self._shelves:
-            self._shelves[key] = Named(allowed, lambda url: self._cached(url, allowed, read, None), self._clock)
+            fetch = self._fetching()
+            self._shelves[key] = Named(allowed, lambda url: self._cached(fetch, url, allowed, read), self._clock)
         return self._shelves[key]
 
-    def _cached(self, url: str, allowed: Allowed, read: Read[Kept], through: Callable[[bytes], str] | None) -> Cached[Kept]:
-        return Cached(url, allowed, read, through=through, fetch=self._fetch, clock=self._clock, told=self._told)
+    def _fetching(self) -> Fetch:
+        if self._fetch is None:
+            # Here, because a client is large, and few policies have keys elsewhere.
+            from proxy.keyring.fetching import Fetcher
+
+            fetcher = Fetcher()
+            self._fetch, self._close = fetcher, fetcher.close
+        return self._fetch
+
+    def _cached(
+        self, fetch: Fetch, url: str, allowed: Allowed, read: Read[Kept], through: Callable[[bytes], str] | None = None
+    ) -> Cached[Kept]:
+        return Cached(url, allowed, read, through=through, fetch=fetch, clock=self._clock, told=self._told)
 
     def prefetch(self) -> None:
         """Set off what the policy's own addresses lack, in the background: the first request should not wait for it."""
@@ -57,7 +68,8 @@ class Ring:
         shelved: Iterable[Cached[Any]] = (one for shelf in self._shelves.values() for one in shelf.known)
         for source in (*self._sources.values(), *shelved):
             source.cancel()
-        await self._fetcher.close()
+        if self._close is not None:
+            await self._close()
 
 
 class Named(Generic[Kept]):

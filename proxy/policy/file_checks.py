@@ -2,7 +2,6 @@
 
 import ssl
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path as File
 
 import orjson
@@ -12,7 +11,7 @@ from proxy.policy.faults import Complaint, nearest
 from proxy.policy.model import ListenTls, Policy, Route, UpstreamSettings
 from proxy.policy.paths import BUILTIN
 
-_SHIPPED = files("proxy") / "schemas"
+_SHIPPED = File(__file__).parents[1] / "schemas"
 _MAX_BYTES = 1024**2
 
 BUILTINS: tuple[str, ...] = tuple(sorted(entry.name[:-5] for entry in _SHIPPED.iterdir() if entry.name.endswith(".json")))

@@ -6,7 +6,7 @@ A preset's ``route`` lies under what the user writes: mappings merge key by key,
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from pydantic import Field
 from proxy.policy.document import Plain, parse
 from proxy.policy.settings import Settings
 
-_FOLDER = files("proxy.policy") / "presets"
+_FOLDER = Path(__file__).with_name("presets")
 
 PRESETS: tuple[str, ...] = tuple(sorted(entry.name[:-5] for entry in _FOLDER.iterdir() if entry.name.endswith(".yaml")))
 """The senders."""

@@ -20,7 +20,7 @@ from proxy.workers.orders import Order, packed
 # The places where modules are found come from us, not from the folder that we happen to stand in.
 _BOOT: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    " from proxy.workers.worker import main; sys.exit(main(*map(int, sys.argv[2:])))"
+    " from proxy.footprint import lean; lean(); from proxy.workers.worker import main; sys.exit(main(*map(int, sys.argv[2:])))"
 )
 
 

@@ -15,9 +15,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from tests.gates import Gate, RecordingBot, post, status, until
+from tests.gates import TOKEN, Gate, RecordingBot, post, status, until
 from tests.keyring.sources import KeySource, key_source
 from tests.rules.certificates import Signer, trusted
+from tests.workers.crews import TREE, children
 
 Gates = Callable[..., Gate]
 
@@ -137,6 +138,19 @@ def test_reload(gate: Gates, bot: RecordingBot, source: KeySource) -> None:
     until(lambda: asked(source, "/new") or None, "the new page to be fetched")
     assert status(running.send(activity(2, FIRST, "k1"))) == 200
     assert asked(source, "/openid") == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_scheme_that_comes_later(gate: Gates, bot: RecordingBot, source: KeySource, workers: int) -> None:
+    """A gate of plain tokens has loaded nothing for keys that stand elsewhere; a reload that brings such a route is taken."""
+    several = {"workers": workers, "store": {"url": "sqlite:claims.db"}}
+    plain = policy(bot, provider="telegram", secrets=[{"id": "first", "value": TOKEN}])
+    running = gate(json.dumps(json.loads(plain) | several))
+    pids = [running.process.pid, *children(running.process.pid)]
+    assert not any("/cryptography/" in (TREE / str(pid) / "maps").read_text() for pid in pids)
+    running.policy.write_text(json.dumps(json.loads(framework(bot, published(source, k1=FIRST))) | several))
+    until(lambda: status(running.send(activity(1, FIRST, "k1"))) == 200 or None, "a request of the new scheme to pass")
+    assert status(running.send(activity(2, SECOND, "k1"))) == 403
 
 
 def test_message_signature(gate: Gates, bot: RecordingBot) -> None:
