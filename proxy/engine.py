@@ -80,7 +80,7 @@ class Engine:
             loaded.policy.store.url, loaded.redis, lease=lease(loaded.policy), event=metrics.store_failed
         )
         self._ring = Ring(told=metrics.keys_fetched)
-        self._telling = Telling(loaded, sink, metrics)
+        self._telling = Telling(loaded, sink, metrics, self._ring)
         self._revoked: Revoked = {}
         self._certificate_expiry: float | None = None
         self._draining = False

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from proxy.exchange import Exchange
+from proxy.keyring.base import Keyring
 from proxy.messages import Head, Request
 from proxy.pipeline.gate import Judgement
 from proxy.pipeline.schemes import head_rule, signature_rule
 from proxy.policy.model import Policy, Route
-from proxy.policy.schemes import AnySignature, Signature
+from proxy.policy.schemes import Signature
 from proxy.policy.secrets import Secret
-from proxy.policy.signatures import TemplateSignature, TokenSignature
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.base import BodyRule, HeadRule
 from proxy.rules.causes import BODY_BYTES, Around, Causes, Judge, Subject
@@ -72,23 +72,25 @@ class _OfRequest(NamedTuple):
         return self.rule.check(Request(subject, b"") if isinstance(subject, Head) else subject)
 
 
-def causes_of(policy: Policy, secrets: Secrets, former: Secrets) -> dict[str, Causes]:
-    """What searches for each route whose scheme can be searched. ``former`` are secrets that reloads took away."""
+def causes_of(policy: Policy, secrets: Secrets, former: Secrets, keyring: Keyring | None = None) -> dict[str, Causes]:
+    """What searches for each route with a signature rule. ``former`` are secrets that reloads took away. Of the ``keyring`` those
+    keys are used that are at hand: nothing is fetched for a search.
+    """
     found = {}
     for route in policy.routes:
         settings = route.rules.signature
-        if not isinstance(settings, TokenSignature | TemplateSignature | AnySignature):
+        if settings is None:
             continue
         others = [secret for name, listed in secrets.items() if name != route.name for secret in listed]
         around = Around(secrets.get(route.name, ()), former.get(route.name, ()), others, _stamp(route))
-        found[route.name] = Causes(settings, around, _maker(route))
+        found[route.name] = Causes(settings, around, _maker(route, keyring))
     return found
 
 
-def _maker(route: Route) -> Callable[[Signature, Sequence[Secret]], Judge]:
+def _maker(route: Route, keyring: Keyring | None) -> Callable[[Signature, Sequence[Secret]], Judge]:
     def make(settings: Signature, secrets: Sequence[Secret]) -> Judge:
         of_head = head_rule(settings, secrets)
-        return _OfHead(of_head) if of_head is not None else _OfRequest(signature_rule(route, settings, secrets))
+        return _OfHead(of_head) if of_head is not None else _OfRequest(signature_rule(route, settings, secrets, keyring))
 
     return make
 

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from proxy.exchange import Exchange
+from proxy.keyring.base import Keyring
 from proxy.observe.audit import Audit
 from proxy.observe.chain import Chain
 from proxy.observe.chainfile import ChainFile
@@ -18,7 +19,8 @@ from proxy.verdict import Outcome
 class Telling:
     """``tell`` takes a finished exchange, ``inquire`` one that has findings."""
 
-    def __init__(self, loaded: Loaded, sink: Sink, metrics: Metrics) -> None:
+    def __init__(self, loaded: Loaded, sink: Sink, metrics: Metrics, keyring: Keyring | None = None) -> None:
+        self._keyring = keyring
         self._log = ExchangeLog(sink, loaded.policy.log.level)
         self._metrics = metrics
         self._audit = audit_of(loaded)
@@ -32,13 +34,13 @@ class Telling:
         """Begin; raises ``StartError`` where the audit cannot be written."""
         if self._audit is not None:
             self._audit.open()
-        self._inquiry.causes = causes_of(loaded.policy, loaded.secrets, self._former)
+        self._inquiry.causes = causes_of(loaded.policy, loaded.secrets, self._former, self._keyring)
 
     def take(self, before: Loaded, now: Loaded) -> None:
         """Go by another policy."""
         self._log.level = now.policy.log.level
         self._former = gone(self._former, before.secrets, now.secrets)
-        self._inquiry.causes = causes_of(now.policy, now.secrets, self._former)
+        self._inquiry.causes = causes_of(now.policy, now.secrets, self._former, self._keyring)
 
     def tick(self) -> None:
         """Called a few times a second: write what waits."""

@@ -171,6 +171,10 @@ class PaypalSignature(KeysElsewhere):
         rest = ("paypal-transmission-sig", "paypal-cert-url", "paypal-auth-algo")
         return frozenset({self.ID, self.TIME, *rest})
 
+    @property
+    def depends_on_body(self) -> bool:
+        return True
+
     def covers(self, place: Selector) -> bool:
         """Not the body: another one with the same CRC-32 is made in no time."""
         return place.kind is SelectorKind.HEADER and place.argument.lower() in {self.ID, self.TIME}

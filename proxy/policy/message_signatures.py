@@ -108,6 +108,11 @@ class MessageSignature(SignatureSettings):
     def covers_body(self) -> bool:
         return DIGEST in self.components
 
+    @property
+    def depends_on_body(self) -> bool:
+        """A Content-Digest is checked wherever it stands."""
+        return True
+
     def covers(self, place: Selector) -> bool:
         kind, name = place
         if kind in {SelectorKind.JSON, SelectorKind.FORM, SelectorKind.BODY}:

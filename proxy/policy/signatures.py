@@ -66,6 +66,11 @@ class SignatureSettings(RuleSettings):
         """Whether a changed body changes the signature."""
         return False
 
+    @property
+    def depends_on_body(self) -> bool:
+        """Whether a changed body can make a right signature wrong, though it may not bind the body."""
+        return self.covers_body
+
     def covers(self, place: Selector) -> bool:
         """Whether what stands at this place is among the signed bytes, or a function of them."""
         return False

@@ -6,6 +6,7 @@ to the caller.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from proxy.messages import Head, Request
@@ -34,9 +35,12 @@ _STAMPED_BYTES: Final = 4096
 _OLDER: Final = 300
 _NEWER: Final = 30
 """Seconds by which another time is tried."""
-_FIELD_BYTES: Final = 1024
+_FIELD_BYTES: Final = 4096
+"""What may stand in another header than it should: a token of some length at most."""
 _SECRETS: Final = 64
 """Other routes' secrets that are tried."""
+_AT_ONCE: Final = 8
+"""So many of them in one step: where they are public keys, each costs as much as a hundred HMACs."""
 
 _WRITTEN: Final[Mapping[str, tuple[tuple[Cause, str], ...]]] = {
     "hex": (
@@ -76,7 +80,7 @@ class Causes:
         if reason is not Reason.SIGNATURE_MISSING:
             yield from self._by_secrets(subject)
             yield from self._by_encoding(subject)
-            if isinstance(subject, Request) and self._settings.covers_body:
+            if isinstance(subject, Request) and self._settings.depends_on_body:
                 yield from self._by_body(subject)
         yield from self._by_header(subject)
         if reason is Reason.SIGNATURE_MISMATCH:
@@ -92,8 +96,10 @@ class Causes:
         yield Cause.PREVIOUS_SECRET if _right(judge, subject) else None
         judge = self._judge("white", lambda: [white for one in around.secrets for white in _whitespace(one, names)], settings)
         yield Cause.SECRET_WHITESPACE if _right(judge, subject) else None
-        judge = self._judge("others", lambda: [_timeless(one, names) for one in around.others[:_SECRETS]], settings)
-        yield Cause.OTHER_ROUTE_SECRET if _right(judge, subject) else None
+        for at in range(0, min(len(around.others), _SECRETS), _AT_ONCE):
+            few = around.others[at : at + _AT_ONCE]
+            judge = self._judge(f"others {at}", partial(list, (_timeless(one, names) for one in few)), settings)
+            yield Cause.OTHER_ROUTE_SECRET if _right(judge, subject) else None
 
     def _by_encoding(self, subject: Subject) -> Iterator[Cause | None]:
         for cause, encoding in _WRITTEN.get(getattr(self._settings, "encoding", ""), ()):
@@ -161,7 +167,9 @@ def _right(judge: Judge | None, subject: Subject) -> bool:
 def _usable(secret: Secret, settings: Signature) -> bool:
     names = settings.value_names()
     if names:
-        return all(secret.has(name) for name in names if name not in settings.OPTIONAL_VALUES)
+        held = {name: secret.reveal(name) for name in names if secret.has(name)}
+        whole = all(name in held for name in names if name not in settings.OPTIONAL_VALUES)
+        return bool(held) and whole and settings.values_fault(held) is None
     value = secret.reveal()
     return bool(value) and settings.key_fault(value) is None
 

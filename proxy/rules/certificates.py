@@ -6,6 +6,7 @@ Imported only where a route has a scheme that needs it: reading the system's aut
 import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -108,13 +109,19 @@ def _fits(name: str) -> Callable[[str], bool]:
     return lambda wanted: name.endswith(wanted) if wanted.startswith(".") else name == wanted
 
 
-def system_authorities() -> list[Certificate]:
-    """The authorities that this machine trusts (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are heeded)."""
+def system_trust(names: Sequence[str]) -> Trust:
+    """Trust in the authorities of this machine (``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are heeded), read again when they change:
+    it takes milliseconds, and a search for a cause makes rules anew.
+    """
     paths = ssl.get_default_verify_paths()
-    for file in (paths.cafile, *_BUNDLES):
-        if file and Path(file).is_file():
-            return _read([Path(file)])
-    return _read(sorted(Path(paths.capath).glob("*.0"))) if paths.capath else []
+    files = (Path(file) for file in (paths.cafile, *_BUNDLES, paths.capath) if file)
+    found = next((file for file in files if file.exists()), None)
+    return Trust(names, []) if found is None else _trust(tuple(names), found, found.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _trust(names: tuple[str, ...], place: Path, changed: int) -> Trust:
+    return Trust(names, _read([place] if place.is_file() else sorted(place.glob("*.0"))))
 
 
 def _read(files: Sequence[Path]) -> list[Certificate]:

@@ -17,7 +17,7 @@ from proxy.messages import Request
 from proxy.policy.foreign_signatures import PaypalSignature
 from proxy.policy.secrets import Secret
 from proxy.rules.base import verdicts_on
-from proxy.rules.certificates import Chain, Trust, read_chain, signed_by, system_authorities
+from proxy.rules.certificates import Chain, Trust, read_chain, signed_by, system_trust
 from proxy.verdict import Fail, Pass, Reason, RuleName, Verdict
 
 _SIGNATURE: Final = b"paypal-transmission-sig"
@@ -52,7 +52,7 @@ class Paypal:
         )
         self._fetches = any(keyed.chain is None for keyed in self._keyed)
         self._shelf = keyring.shelf(Allowed(frozenset(settings.hosts), private=settings.private_addresses), read_chain)
-        self._trust = Trust(settings.names, system_authorities() if self._fetches else [])
+        self._trust = system_trust(settings.names) if self._fetches else Trust(settings.names, [])
         self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def prepare(self, request: Request) -> Awaitable[None] | None:

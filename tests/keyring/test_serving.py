@@ -129,6 +129,18 @@ def test_the_source_is_down(gate: Gates, bot: RecordingBot, source: KeySource) -
     assert "/openid" not in running.output()
 
 
+def test_a_token_for_another_bot(gate: Gates, bot: RecordingBot, source: KeySource) -> None:
+    """With keys that were fetched it is told that a token is for another route's bot; nothing is fetched to find that out."""
+    held = json.loads(framework(bot, published(source, k1=FIRST)))
+    (mine,) = held["routes"]
+    held["routes"] = [mine | {"secrets": {"app_id": {"value": "app-2"}}}, mine | {"name": "rest", "path": "/rest"}]
+    running = gate(json.dumps(held))
+    assert status(running.send(activity(1, FIRST, "k1"))) == 403
+    told = {"route": "bot", "cause": "other_route_secret"}
+    until(lambda: running.metric("hookgate_signature_mismatch_total", **told) == 1 or None, "the cause to be told")
+    assert asked(source, "/keys") == 1
+
+
 def test_reload(gate: Gates, bot: RecordingBot, source: KeySource) -> None:
     """A reload keeps the keys that are at hand, and fetches those of a new address before they are needed."""
     running = gate(framework(bot, published(source, k1=FIRST)))
