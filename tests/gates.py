@@ -28,12 +28,16 @@ PATIENCE = 30.0
 TOKEN = "a-secret-of-thirty-two-bytes-0123"  # noqa: S105 - of tests alone
 TOKEN_FIELD = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - a field's name
 
-TELEGRAM = """\
+TOP = """\
 version: 1
 allow_inline_secrets: true
 listen: {{address: 127.0.0.1:0}}
 observe: {{address: 127.0.0.1:0}}
 store: {{url: "memory:"}}
+"""
+TELEGRAM = (
+    TOP
+    + """\
 upstream: {{url: "http://127.0.0.1:{bot}"}}
 routes:
   - name: telegram
@@ -41,6 +45,7 @@ routes:
     provider: telegram
     secrets: [{{id: first, value: a-secret-of-thirty-two-bytes-0123}}]
 """
+)
 """A small policy; ``.format(bot=PORT)`` makes it whole."""
 
 
@@ -139,6 +144,16 @@ class Gate:
         return self.process.wait(PATIENCE)
 
 
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """Ask it to end; make it, where it does not."""
+    process.terminate()
+    try:
+        process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @contextmanager
 def serving(policy: Path, environ: Mapping[str, str] | None = None) -> Iterator[Gate]:
     """``python -m proxy serve POLICY`` until the end of the block."""
@@ -155,13 +170,7 @@ def serving(policy: Path, environ: Mapping[str, str] | None = None) -> Iterator[
     try:
         yield Gate(process, policy, log)
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(process)
 
 
 class RecordingBot:

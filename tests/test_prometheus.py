@@ -15,7 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.conftest import Gates
-from tests.gates import PATIENCE, ROOT, TELEGRAM, TOKEN, TOKEN_FIELD, Gate, RecordingBot, free_port, post, status, until
+from tests.gates import PATIENCE, ROOT, TELEGRAM, TOKEN, TOKEN_FIELD, Gate, RecordingBot, end, free_port, post, status, until
 
 RULES = ROOT / "deploy" / "prometheus" / "rules.yaml"
 POLICY = "trusted_proxies: [127.0.0.1/32]\n" + TELEGRAM
@@ -104,12 +104,7 @@ def prometheus(folder: Path, gate: Gate) -> Iterator[Prometheus]:
             assert process.poll() is None, (folder / "prometheus.log").read_text()
             yield server
         finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
 
 def series(gate: Gate) -> set[str]:

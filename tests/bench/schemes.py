@@ -28,6 +28,7 @@ from tests.bench import by_hand
 from tests.bench.by_hand import ByHand
 from tests.bench.errors import BenchError
 from tests.pipeline.judging import head as made_head
+from tests.policies import policy_text
 from tests.rules.made_keys import MadeKey, made_key
 
 SIZES = (1024, 4096, 65536)
@@ -142,14 +143,7 @@ def rule_of(case: Case, size: int, folder: Path) -> tuple[Rule, list[Request]]:
     }
     if case.provider == "rfc9421":
         route["rules"] = {"signature": {"components": ["@method", "@authority", "@path", "content-digest"]}}
-    policy = {
-        "version": 1,
-        "allow_inline_secrets": True,
-        "listen": {"address": "127.0.0.1:0"},
-        "upstream": {"url": "http://127.0.0.1:1"},
-        "routes": [route],
-    }
-    (folder / "policy.json").write_text(json.dumps(policy))
+    (folder / "policy.json").write_text(policy_text([route]))
     loaded = read_policy(folder / "policy.json", {}, now=NOW)
     (found,) = loaded.policy.routes
     secrets = loaded.secrets["bot"]

@@ -12,7 +12,7 @@ import pytest
 from tests.bots.bot_api import BotApi, bot_api
 from tests.bots.journal import Journal
 from tests.bots.tap import Tap, tapped
-from tests.gates import PATIENCE, ROOT, TELEGRAM, TOKEN, Gate, serving, until
+from tests.gates import ROOT, TELEGRAM, TOKEN, Gate, end, serving, until
 
 
 @dataclass
@@ -64,9 +64,4 @@ def _stage(module: str, folder: Path) -> Iterator[Stage]:
             with tapped(folder / "tap", bot) as tap, serving(policy) as gate:
                 yield Stage(gate, tap, bot, journal, api)
         finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from proxy.cli import main
+from tests.policies import policy_text
 
 SECRET = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"  # noqa: S105 - of tests alone
 """Usable in every form that a key can have: text, hex, base64."""
@@ -61,18 +62,5 @@ def policy(folder: Path, *routes: dict[str, Any], **top: Any) -> Path:
     """A policy file with these routes; each has a secret and a path unless it gives them."""
     whole = [{"name": "bot", "path": "/secret-path", "secrets": [{"id": "first", "value": SECRET}], **route} for route in routes]
     file = folder / "policy.yaml"
-    file.write_text(
-        json.dumps(
-            {
-                "version": 1,
-                "allow_inline_secrets": True,
-                "listen": {"address": "127.0.0.1:0"},
-                "observe": {"address": "127.0.0.1:0"},
-                "store": {"url": "memory:"},
-                "upstream": {"url": "http://127.0.0.1:1"},
-                **top,
-                "routes": whole,
-            }
-        )
-    )
+    file.write_text(policy_text(whole, **top))
     return file

@@ -7,16 +7,13 @@ from pathlib import Path
 
 from tests.cli.commands import run
 from tests.conftest import Gates
-from tests.gates import TOKEN, TOKEN_FIELD, Gate, RecordingBot, post, status, until
+from tests.gates import TOKEN, TOKEN_FIELD, TOP, Gate, RecordingBot, post, status, until
 
 OLD, NEW = TOKEN, "another-secret-of-thirty-two-byte"
 
-POLICY = """\
-version: 1
-allow_inline_secrets: true
-listen: {{address: 127.0.0.1:0}}
-observe: {{address: 127.0.0.1:0}}
-store: {{url: "memory:"}}
+POLICY = (
+    TOP
+    + """\
 upstream: {{url: "http://127.0.0.1:{bot}"}}
 routes:
   - name: telegram
@@ -27,6 +24,7 @@ routes:
       - {{id: "2026-11", from_file: new}}
       - {{id: "2027-02", value: {new}-yet-to-come, not_before: 2999-01-01T00:00:00Z}}
 """
+)
 
 
 def serve(gate: Gates, folder: Path, bot: RecordingBot) -> Gate:

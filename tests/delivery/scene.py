@@ -1,6 +1,5 @@
 """A gate and a witness as processes of their own, each of which may be killed and comes back; and what the witness wrote down."""
 
-import json
 import os
 import random
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.gates import PATIENCE, ROOT, TOKEN, Gate, serving
+from tests.policies import policy_text
 
 
 class Executed(NamedTuple):
@@ -122,34 +122,23 @@ class Scene:
         self._end_life()
 
     def _policy(self, upstream: int, more: dict[str, Any]) -> str:
-        return json.dumps(
-            {
-                "version": 1,
-                "allow_inline_secrets": True,
-                "listen": {"address": "127.0.0.1:0"},
-                "observe": {"address": "127.0.0.1:0"},
-                "store": {"url": "sqlite:state/claims.db"},
-                "workers": self.workers,
-                "log": {"level": "warning"},
-                "upstream": {
-                    "url": f"http://127.0.0.1:{upstream}",
-                    "timeout": self.timeout,
-                    "connect_timeout": "500ms",
-                    "retry": self.retry,
-                    "breaker": {"open": "200ms"},
-                },
-                "routes": [
-                    {
-                        "name": "telegram",
-                        "path": "/telegram",
-                        "provider": "telegram",
-                        "secrets": [{"id": "first", "value": TOKEN}],
-                        "rules": {"replay": {"in_doubt": self.in_doubt}},
-                    }
-                ],
-                **more,
-            }
-        )
+        route = {
+            "name": "telegram",
+            "path": "/telegram",
+            "provider": "telegram",
+            "secrets": [{"id": "first", "value": TOKEN}],
+            "rules": {"replay": {"in_doubt": self.in_doubt}},
+        }
+        to = {
+            "url": f"http://127.0.0.1:{upstream}",
+            "timeout": self.timeout,
+            "connect_timeout": "500ms",
+            "retry": self.retry,
+            "breaker": {"open": "200ms"},
+        }
+        store = {"url": "sqlite:state/claims.db"}
+        top = {"store": store, "workers": self.workers, "log": {"level": "warning"}, "upstream": to}
+        return policy_text([route], **{**top, **more})
 
 
 def kill(process: int) -> None:

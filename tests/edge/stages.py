@@ -1,7 +1,6 @@
 """A gate in front of a scripted bot: ``/w`` is guarded by a token, ``/open`` by nothing, ``/telegram`` by its preset."""
 
 import itertools
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 from tests.edge.lines import request
 from tests.gates import Gate, serving
+from tests.policies import policy_text
 from tests.upstream.bots import Script, ScriptedBot, scripted
 
 _SECRETS = [{"id": "first", "value": "a-secret-of-thirty-two-bytes-0123"}]
@@ -29,23 +29,15 @@ def policy(
 ) -> str:
     """The policy in front of a bot at this URL, as JSON, which is YAML too; ``top`` stands at its top."""
     size = {"size": {"max": largest}}
-    return json.dumps(
-        {
-            "version": 1,
-            "allow_inline_secrets": True,
-            "listen": {"address": "127.0.0.1:0"},
-            "observe": {"address": "127.0.0.1:0"},
-            "store": {"url": "memory:"},
-            "upstream": {"url": upstream, "timeout": timeout},
-            "limits": limits or {},
-            "routes": [
-                {"name": "hook", "path": "/w", "secrets": _SECRETS, "rules": {**size, "signature": _TOKEN}},
-                {"name": "open", "path": "/open", "query": "pass", "methods": _EVERY, "insecure": True},
-                {"name": "telegram", "path": "/telegram", "provider": "telegram", "secrets": _SECRETS, "rules": size},
-            ],
-            **top,
-        }
+    routes = top.pop(
+        "routes",
+        [
+            {"name": "hook", "path": "/w", "secrets": _SECRETS, "rules": {**size, "signature": _TOKEN}},
+            {"name": "open", "path": "/open", "query": "pass", "methods": _EVERY, "insecure": True},
+            {"name": "telegram", "path": "/telegram", "provider": "telegram", "secrets": _SECRETS, "rules": size},
+        ],
     )
+    return policy_text(routes, **{"upstream": {"url": upstream, "timeout": timeout}, "limits": limits or {}, **top})
 
 
 def update(number: int = 0, fields: bytes = b"") -> bytes:

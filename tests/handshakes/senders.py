@@ -202,18 +202,3 @@ def route(provider: str, mode: str) -> dict[str, Any]:
         handshake["origins"] = ["eventemitter.example.com"]
     name = f"{provider}-{mode}"
     return {"name": name, "path": f"/{name}", "provider": provider, "secrets": [secret], "handshake": handshake}
-
-
-def policy(bot: int, routes: list[dict[str, Any]], **top: Any) -> str:
-    """A whole policy with these routes, as JSON, which YAML is."""
-    tree = {
-        "version": 1,
-        "allow_inline_secrets": True,
-        "listen": {"address": "127.0.0.1:0"},
-        "observe": {"address": "127.0.0.1:0"},
-        "store": {"url": "memory:"},
-        "upstream": {"url": f"http://127.0.0.1:{bot}"},
-        **top,
-        "routes": routes,
-    }
-    return json.dumps(tree)

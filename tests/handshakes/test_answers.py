@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.gates import PATIENCE, Gate, RecordingBot, body, recording_bot, serving, status, until
-from tests.handshakes.senders import Check, checks, policy, route
+from tests.handshakes.senders import Check, checks, route
+from tests.policies import policy_text
 
 NAMES = sorted(checks())
 PROVIDERS = sorted({one.provider for one in checks().values()})
@@ -36,7 +37,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Served once for the whole file."""
     file: Path = tmp_path_factory.mktemp("stage") / "policy.yaml"
     with recording_bot() as bot:
-        file.write_text(policy(bot.port, [route(name, mode) for name in PROVIDERS for mode in ("answer", "forward")]))
+        file.write_text(policy_text([route(name, mode) for name in PROVIDERS for mode in ("answer", "forward")], bot.port))
         with serving(file) as gate:
             yield Stage(gate, bot)
 

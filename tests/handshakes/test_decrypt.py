@@ -20,8 +20,9 @@ from proxy.verdict import Reason
 from tests.conftest import Gates
 from tests.gates import RecordingBot, status, until
 from tests.handshakes.judged import asked, gate_for, judge
-from tests.handshakes.senders import SECRET, Check, policy
+from tests.handshakes.senders import SECRET, Check
 from tests.pipeline.judging import NOW, Judged
+from tests.policies import policy_text
 
 AES = bytes(range(32))
 OTHER = bytes(range(1, 33))
@@ -193,7 +194,7 @@ def pieces(body: bytes) -> Iterator[bytes]:
 
 def test_on_a_socket(gate: Gates, bot: RecordingBot) -> None:
     """Through a running gate, with a length and chunked: the bot reads one length and the plaintext; the start says so loudly."""
-    running = gate(policy(bot.port, [route()]))
+    running = gate(policy_text([route()], bot.port))
     told = until(
         lambda: [line for line in running.lines() if "the bot gets other bytes than were sent" in str(line)], "a warning"
     )
@@ -227,7 +228,7 @@ def test_on_a_socket(gate: Gates, bot: RecordingBot) -> None:
 def test_bad_input(given: dict[str, Any], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A route that cannot decrypt is a fault that says what is missing, and never the key."""
     file = tmp_path / "policy.yaml"
-    file.write_text(policy(1, [route(**given)]))
+    file.write_text(policy_text([route(**given)]))
     assert main(["check", str(file)]) == 78
     out = capsys.readouterr().out
     assert told in out

@@ -12,7 +12,8 @@ from proxy.verdict import Reason
 from tests.conftest import Gates
 from tests.gates import RecordingBot, status
 from tests.handshakes.judged import asked, gate_for, judge
-from tests.handshakes.senders import DISCORD_KEY, SECRET, Check, discord, json_body, policy, route
+from tests.handshakes.senders import DISCORD_KEY, SECRET, Check, discord, json_body, route
+from tests.policies import policy_text
 
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 PROVIDERS = ["discord-interactions", "discord-webhook-events"]
@@ -41,7 +42,7 @@ def test_whatever_the_switch_says(provider: str, gate: Gates, bot: RecordingBot,
     for mode in ("report", "off"):
         routes = [{**route(provider, "forward"), "mode": mode}]
         admin = {"address": f"unix:{tmp_path}/a.sock"}
-        text = policy(bot.port, routes, admin=admin, state_directory=f"{tmp_path}/state-{mode}")
+        text = policy_text(routes, bot.port, admin=admin, state_directory=f"{tmp_path}/state-{mode}")
         running = gate(text, name=f"{mode.strip('%')}.yaml")
         for turn in (None, "report", "5%", "policy"):
             if turn is not None:
@@ -85,7 +86,7 @@ async def test_one_may_unpin(tmp_path: Path) -> None:
 def test_check_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``hookgate check`` tells that the mode does not reach that rule."""
     file = tmp_path / "policy.yaml"
-    file.write_text(policy(1, [route("discord-interactions", "forward")]))
+    file.write_text(policy_text([route("discord-interactions", "forward")]))
     assert main(["check", str(file)]) == 0
     assert "signature stays enforced whatever the mode and the switch say" in capsys.readouterr().out
 
@@ -97,7 +98,7 @@ def test_check_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_bad_input(pinned: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A rule that is not there, or that genuine requests fail too, cannot be pinned."""
     file = tmp_path / "policy.yaml"
-    file.write_text(policy(1, [{**route("slack", "forward"), "pinned": pinned}]))
+    file.write_text(policy_text([{**route("slack", "forward"), "pinned": pinned}]))
     assert main(["check", str(file)]) == 78
     assert told in capsys.readouterr().out
 
@@ -108,5 +109,5 @@ def test_presets_of_discord_alone(tmp_path: Path) -> None:
 
     assert [name for name in PRESETS if preset(name).route.get("pinned")] == PROVIDERS
     file = tmp_path / "policy.yaml"
-    file.write_text(json.dumps(json.loads(policy(1, [route(PROVIDERS[0], "answer")]))))
+    file.write_text(json.dumps(json.loads(policy_text([route(PROVIDERS[0], "answer")]))))
     assert read_policy(file, {}).policy.routes[0].pinned

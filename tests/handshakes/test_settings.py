@@ -13,7 +13,8 @@ from proxy.policy.presets import PRESETS, preset
 from proxy.policy.reader import read_policy
 from tests.conftest import Gates
 from tests.gates import RecordingBot, status
-from tests.handshakes.senders import SECRET, SHARED, VERIFY, checks, policy, route
+from tests.handshakes.senders import SECRET, SHARED, VERIFY, checks, route
+from tests.policies import policy_text
 
 FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"provider": "messenger", "handshake": "answer"}, "answering verification needs the token that was agreed with the sender"),
@@ -38,7 +39,7 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
 def test_faults(given: dict[str, Any], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each fault names its place and what to do; none shows a secret."""
     file = tmp_path / "policy.yaml"
-    file.write_text(policy(1, [{"name": "a", "path": "/a", "secrets": [{"id": "s", "value": SECRET}], **given}]))
+    file.write_text(policy_text([{"name": "a", "path": "/a", "secrets": [{"id": "s", "value": SECRET}], **given}]))
     assert main(["check", str(file)]) == 78
     out = capsys.readouterr().out
     assert told in out and "routes[0]" in out
@@ -50,7 +51,7 @@ def test_weak_values_in_a_mapping(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     values = {name: {"value": value} for name, value in {**SHARED, "token": "QDG6eK"}.items()}
     secrets = {**values, "allow_weak": True, "not_after": "2999-01-01T00:00:00Z"}
-    file.write_text(policy(1, [{"name": "a", "path": "/a", "provider": "wecom", "secrets": secrets}]))
+    file.write_text(policy_text([{"name": "a", "path": "/a", "provider": "wecom", "secrets": secrets}]))
     (secret,) = read_policy(file, {}).secrets["a"]
     assert secret.reveal("token") == b"QDG6eK" and secret.not_after is not None
 
@@ -58,7 +59,7 @@ def test_weak_values_in_a_mapping(tmp_path: Path) -> None:
 def test_inline_tokens_need_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A verify token in the policy itself is a fault without ``allow_inline_secrets``."""
     file = tmp_path / "policy.yaml"
-    file.write_text(policy(1, [route("messenger", "answer")], allow_inline_secrets=False))
+    file.write_text(policy_text([route("messenger", "answer")], allow_inline_secrets=False))
     assert main(["check", str(file)]) == 78
     assert "routes[0].handshake.token.value: a secret in the policy itself" in capsys.readouterr().out
 
@@ -66,7 +67,7 @@ def test_inline_tokens_need_leave(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """``check --print`` shows the handshakes and no token."""
     file = tmp_path / "policy.yaml"
-    file.write_text(policy(1, [route("messenger", "answer"), route("wecom", "answer")]))
+    file.write_text(policy_text([route("messenger", "answer"), route("wecom", "answer")]))
     assert main(["check", str(file), "--print"]) == 0
     out = capsys.readouterr().out
     assert "hub.challenge" in out and "mode: answer" in out
@@ -77,7 +78,7 @@ def test_token_file(gate: Gates, bot: RecordingBot, tmp_path: Path) -> None:
     """A token's file lies beside the policy, is watched, and a swapped one counts."""
     (tmp_path / "verify").write_text("first-token\n")
     given = route("messenger", "answer") | {"handshake": {"mode": "answer", "token": {"from_file": "verify"}}}
-    running = gate(policy(bot.port, [given]))
+    running = gate(policy_text([given], bot.port))
     assert tmp_path / "verify" in read_policy(running.policy, {}).watched
     query = "hub.mode=subscribe&hub.challenge=1&hub.verify_token=first-token"
     answer = running.send(checks()["messenger: verification"]._replace(query=query).raw("/messenger-answer"))
@@ -94,7 +95,7 @@ def test_explain(name: str, mode: str, tmp_path: Path, capsys: pytest.CaptureFix
     """``hookgate explain`` judges a saved check as the gate would and says who answers it; that is no refusal."""
     check = checks()[name]
     file, saved = tmp_path / "policy.yaml", tmp_path / "request"
-    file.write_text(policy(1, [route(check.provider, mode)]))
+    file.write_text(policy_text([route(check.provider, mode)]))
     saved.write_bytes(check.raw(f"/{check.provider}-{mode}"))
     assert main(["explain", str(file), str(saved), "--format", "json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -108,7 +109,7 @@ def test_explain(name: str, mode: str, tmp_path: Path, capsys: pytest.CaptureFix
 def test_explain_a_wrong_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong verify token is explained as a signature that did not match, answered 403."""
     file, saved = tmp_path / "policy.yaml", tmp_path / "request"
-    file.write_text(policy(1, [route("messenger", "answer")]))
+    file.write_text(policy_text([route("messenger", "answer")]))
     check = checks()["messenger: verification"]
     saved.write_bytes(check._replace(query=check.query.replace(VERIFY, "x")).raw("/messenger-answer"))
     assert main(["explain", str(file), str(saved)]) == 1

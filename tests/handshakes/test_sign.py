@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from proxy.cli import main
 from proxy.rules.callback_cipher import message_key, open_lark, open_message
-from tests.handshakes.senders import AES_KEY, OWNED, SECRET, SHARED, policy, route
+from tests.handshakes.senders import AES_KEY, OWNED, SECRET, SHARED, route
 from tests.handshakes.test_decrypt import AES, VALUES
+from tests.policies import policy_text
 
 BODY = b'{"EventType":"a","text":"\xc3\xa9\r\n"}'
 
@@ -45,7 +46,7 @@ def route_of(provider: str) -> dict[str, Any]:
 def test_signed(provider: str, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """A request that was made for the route is one that its gate takes, and holds the body."""
     file, body, saved = tmp_path / "policy.yaml", tmp_path / "body", tmp_path / "request"
-    file.write_text(policy(1, [route_of(provider)]))
+    file.write_text(policy_text([route_of(provider)]))
     body.write_bytes(BODY)
     assert main(["sign", str(file), f"{provider}-forward", "--body", str(body)]) == 0
     raw = capsysbinary.readouterr().out
@@ -58,7 +59,7 @@ def test_signed(provider: str, tmp_path: Path, capsysbinary: pytest.CaptureFixtu
 def test_an_envelope_stays(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     """What is an envelope already is signed as it is."""
     file, body = tmp_path / "policy.yaml", tmp_path / "body"
-    file.write_text(policy(1, [route_of("webhook-encrypted")]))
+    file.write_text(policy_text([route_of("webhook-encrypted")]))
     body.write_bytes(b'{"encrypted": "AAAA", "nonce": "AAAAAAAAAAAAAAAA"}')
     assert main(["sign", str(file), "webhook-encrypted-forward", "--body", str(body)]) == 0
     raw = capsysbinary.readouterr().out
@@ -71,7 +72,7 @@ def test_without_the_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     file, body = tmp_path / "policy.yaml", tmp_path / "body"
     given = route_of("webhook-encrypted")
     given["secrets"] = [{"id": "s", "values": {"hmac_key": {"value": SECRET}}}]
-    file.write_text(policy(1, [given]))
+    file.write_text(policy_text([given]))
     body.write_bytes(b"{}")
     assert main(["sign", str(file), "webhook-encrypted-forward", "--body", str(body)]) != 0
     assert "lacks aes_key_b64" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from jwt.algorithms import RSAAlgorithm
 
 from tests.gates import TOKEN, Gate, RecordingBot, post, status, until
 from tests.keyring.sources import KeySource, key_source
+from tests.policies import policy_text
 from tests.rules.certificates import Signer, trusted
 from tests.workers.crews import TREE, children
 
@@ -62,16 +63,7 @@ def activity(number: int, key: rsa.RSAPrivateKey, kid: str) -> bytes:
 
 def policy(bot: RecordingBot, **route: Any) -> str:
     """A policy with one route."""
-    held = {
-        "version": 1,
-        "allow_inline_secrets": True,
-        "listen": {"address": "127.0.0.1:0"},
-        "observe": {"address": "127.0.0.1:0"},
-        "store": {"url": "memory:"},
-        "upstream": {"url": f"http://127.0.0.1:{bot.port}"},
-        "routes": [{"name": "bot", "path": "/bot", **route}],
-    }
-    return json.dumps(held)
+    return policy_text([{"name": "bot", "path": "/bot", **route}], bot.port)
 
 
 def framework(bot: RecordingBot, page: str) -> str:

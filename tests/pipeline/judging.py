@@ -3,7 +3,6 @@
 A request is judged in the order in which the handler does it: door, body, desk.
 """
 
-import json
 from collections.abc import Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +17,7 @@ from proxy.policy.reader import read_policy
 from proxy.store.base import Store
 from proxy.store.memory import MemoryStore
 from proxy.verdict import Finding, Reason, Refusal
+from tests.policies import policy_text
 
 T = TypeVar("T")
 
@@ -162,16 +162,8 @@ async def compiled(
         store = MemoryStore(clock)
     await store.open()
     failed: list[str] = []
-    policy = {
-        "version": 1,
-        "allow_inline_secrets": True,
-        "listen": {"address": "127.0.0.1:0"},
-        "upstream": {"url": "http://127.0.0.1:1"},
-        **top,
-        "routes": [{"name": "bot", "path": "/hook", **route}],
-    }
     file = folder / "policy.yaml"
-    file.write_text(json.dumps(policy))
+    file.write_text(policy_text([{"name": "bot", "path": "/hook", **route}], **top))
     loaded = read_policy(file, {}, now=NOW)
     routes = build(loaded.policy, loaded.secrets, loaded.schemas, store, switch or Switch(), failed.append, keyring)
     return Compiled(routes.gates[b"/hook"], store, clock, failed)

@@ -1,7 +1,6 @@
 """A running gate tells why a signature was wrong, in log and metric, and a flood of forgeries does not make it work more."""
 
 import asyncio
-import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -16,15 +15,9 @@ from tests.conftest import Gates
 from tests.gates import PATIENCE, Gate, RecordingBot, until
 from tests.observe.exchanges import exchange
 from tests.pipeline.judging import request
+from tests.policies import policy_text
 from tests.rules.test_causes import BODY, CASES, HMAC, NOW, OLD, OTHER, SECRET, SECRETS, digest, signed
 
-POLICY = {
-    "version": 1,
-    "allow_inline_secrets": True,
-    "listen": {"address": "127.0.0.1:0"},
-    "observe": {"address": "127.0.0.1:0"},
-    "store": {"url": "memory:"},
-}
 HOOK = {
     "name": "hook",
     "path": "/secret-path",
@@ -41,8 +34,7 @@ NEIGHBOUR = {
 
 def written(bot: RecordingBot, hook: Mapping[str, object] = HOOK, **top: object) -> str:
     """A policy of two routes."""
-    upstream = {"url": f"http://127.0.0.1:{bot.port}"}
-    return json.dumps({**POLICY, "upstream": upstream, **top, "routes": [hook, NEIGHBOUR]})
+    return policy_text([hook, NEIGHBOUR], bot.port, **top)
 
 
 def exchanges(gate: Gate) -> list[dict[str, object]]:

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import json
 import os
 import socket
 import threading
@@ -18,6 +17,7 @@ import pytest
 from tests.cli.inprocess import hookgate
 from tests.conftest import Gates
 from tests.gates import PATIENCE, TELEGRAM, TOKEN, TOKEN_FIELD, Gate, RecordingBot, post, status, until
+from tests.policies import policy_text
 
 NEW = "another-secret-of-thirty-two-byte"
 CONNECTIONS = 4
@@ -147,21 +147,9 @@ def test_two_signatures_in_one_header(provider: str, sign: object, prefix: str, 
     for key, outcome in ((old, "forwarded"), (new, "forwarded"), (third, "refused")):
         lines = [f"{name}: {value}" for name, value in sign(key).items()]
         lines += ["Host: b", "Content-Type: application/json", f"Content-Length: {len(BODY)}", "", ""]
-        policy = {
-            "version": 1,
-            "allow_inline_secrets": True,
-            "listen": {"address": "127.0.0.1:0"},
-            "upstream": {"url": "http://127.0.0.1:1"},
-            "routes": [
-                {
-                    "name": "hook",
-                    "path": "/hook",
-                    "provider": provider,
-                    "secrets": [{"id": "old", "value": old}, {"id": "new", "value": new}],
-                }
-            ],
-        }
-        (tmp_path / "policy.yaml").write_text(json.dumps(policy))
+        secrets = [{"id": "old", "value": old}, {"id": "new", "value": new}]
+        route = {"name": "hook", "path": "/hook", "provider": provider, "secrets": secrets}
+        (tmp_path / "policy.yaml").write_text(policy_text([route]))
         raw = "\r\n".join(["POST /hook HTTP/1.1", *lines]).encode() + BODY
         ran = hookgate("explain", tmp_path / "policy.yaml", "-", "--at", str(NOW), "--format", "json", stdin=raw)
         assert ran.tree["outcome"] == outcome, (ran.tree, key == third)

@@ -1,6 +1,5 @@
 """The senders' presets, over gates compiled from real policies: what a sender really sends passes once, all else does not."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from proxy.policy.model import Route
 from proxy.policy.presets import PRESETS, preset, spelled_out
 from proxy.policy.reader import read_policy
 from tests.pipeline.judging import NOW, request
+from tests.policies import policy_text
 
 from .senders import ALL, DUPLICATE, FILES, GENUINE, OK, SECRET, URL, Vector, sender
 
@@ -158,22 +158,8 @@ def told(name: str, secret: str, folder: Path, *, weak: bool = False) -> Any:
 
 def read(name: str, secret: dict[str, Any], folder: Path) -> Any:
     """What the reader makes of a policy with this sender and this secret, of one value or several."""
-    policy = {
-        "allow_inline_secrets": True,
-        "version": 1,
-        "listen": {"address": "127.0.0.1:0"},
-        "upstream": {"url": "http://127.0.0.1:1"},
-        "routes": [
-            {
-                "name": "bot",
-                "path": "/hook",
-                "provider": name,
-                "public_url": URL,
-                "secrets": [secret],
-            }
-        ],
-    }
-    (folder / "policy.yaml").write_text(json.dumps(policy))
+    route = {"name": "bot", "path": "/hook", "provider": name, "public_url": URL, "secrets": [secret]}
+    (folder / "policy.yaml").write_text(policy_text([route]))
     return read_policy(folder / "policy.yaml", {}, now=NOW)
 
 

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jwt.algorithms import RSAAlgorithm
 
 from tests.cli.inprocess import hookgate
+from tests.policies import policy_text
 from tests.rules.certificates import BEGIN, END
 
 RSA, OTHER = rsa.generate_private_key(65537, 2048), rsa.generate_private_key(65537, 2048)
@@ -88,13 +89,7 @@ ROUTES: dict[str, tuple[dict[str, Any], Any]] = {
 def policy(folder: Path, route: dict[str, Any]) -> Path:
     """A policy with this one route."""
     file = folder / "policy.yaml"
-    held = {
-        "version": 1,
-        "allow_inline_secrets": True,
-        "listen": {"address": "127.0.0.1:0"},
-        "upstream": {"url": "http://127.0.0.1:1"},
-    }
-    file.write_text(json.dumps({**held, "routes": [{"name": "bot", "path": "/hook", **route}]}))
+    file.write_text(policy_text([{"name": "bot", "path": "/hook", **route}]))
     return file
 
 

@@ -16,6 +16,7 @@ from proxy.store.sqlite import SqliteStore
 from proxy.verdict import Finding, Mode, Outcome, Reason, Refusal, RuleName, outcome_of
 from tests.gates import ROOT
 from tests.pipeline.judging import HMAC, SECRET, Clock, Compiled, compiled, request, secrets
+from tests.policies import policy_text
 
 OK, DUPLICATE, CONFLICT, IN_FLIGHT = Reason.NONE, Reason.REPLAY_DUPLICATE, Reason.REPLAY_CONFLICT, Reason.REPLAY_IN_FLIGHT
 
@@ -146,21 +147,9 @@ async def test_an_empty_key_is_none(field: bytes | None, tmp_path: Path) -> None
 )
 def test_a_signature_that_can_be_written_twice(signature: dict[str, Any], warned: bool, tmp_path: Path) -> None:
     """As a key, a signature that a repeater can write in another way is warned of: it would be a new delivery."""
-    policy = {
-        "version": 1,
-        "allow_inline_secrets": True,
-        "listen": {"address": "127.0.0.1:0"},
-        "upstream": {"url": "http://127.0.0.1:1"},
-        "routes": [
-            {
-                "name": "bot",
-                "path": "/hook",
-                "secrets": secrets(SECRET),
-                "rules": {"signature": {**HMAC, **signature}, "replay": {"key": "header:x-SIGNATURE"}},
-            }
-        ],
-    }
-    (tmp_path / "policy.yaml").write_text(json.dumps(policy))
+    rules = {"signature": {**HMAC, **signature}, "replay": {"key": "header:x-SIGNATURE"}}
+    route = {"name": "bot", "path": "/hook", "secrets": secrets(SECRET), "rules": rules}
+    (tmp_path / "policy.yaml").write_text(policy_text([route]))
     warnings = read_policy(tmp_path / "policy.yaml", {}).warnings
     assert any("the key is not signed" in warning.message for warning in warnings) is warned
 

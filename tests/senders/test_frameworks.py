@@ -20,6 +20,7 @@ from proxy.policy.reader import Loaded, read_policy
 from proxy.rules.signing import genuine
 from tests.edge.lines import Answer, Line
 from tests.gates import PATIENCE, Gate, serving, until
+from tests.policies import policy_text
 from tests.rules.made_keys import made_key
 from tests.senders.libraries import HERE, NODE, PYTHON
 
@@ -108,17 +109,8 @@ def route(name: str, port: int, **more: Any) -> dict[str, Any]:
 @contextmanager
 def stage_of(folder: Path, bots: dict[str, Bot], *more: dict[str, Any], **top: Any) -> Iterator[Stage]:
     """A gate in front of these bots."""
-    policy = {
-        "version": 1,
-        "allow_inline_secrets": True,
-        "listen": {"address": "127.0.0.1:0"},
-        "observe": {"address": "127.0.0.1:0"},
-        "store": {"url": "memory:"},
-        "upstream": {"url": "http://127.0.0.1:1"},
-        **top,
-        "routes": [*(route(name, one.port) for name, one in bots.items()), *more],
-    }
-    (folder / "policy.json").write_text(json.dumps(policy))
+    routes = [*(route(name, one.port) for name, one in bots.items()), *more]
+    (folder / "policy.json").write_text(policy_text(routes, **top))
     with serving(folder / "policy.json") as gate:
         yield Stage(gate, read_policy(folder / "policy.json", {}), bots)
 

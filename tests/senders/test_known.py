@@ -17,6 +17,7 @@ import pytest
 
 from tests.edge.lines import Line
 from tests.gates import Gate, RecordingBot, recording_bot, serving
+from tests.policies import policy_text
 
 KNOWN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "known.json").read_text())["requests"]
 MOVED, OLDER = len(KNOWN), len(KNOWN) + 1
@@ -69,16 +70,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         "TZ": "UTC",
     }
     with recording_bot(FROM_THE_BOT) as bot:
-        policy = {
-            "version": 1,
-            "allow_inline_secrets": True,
-            "listen": {"address": "127.0.0.1:0"},
-            "observe": {"address": "127.0.0.1:0"},
-            "store": {"url": "memory:"},
-            "upstream": {"url": f"http://127.0.0.1:{bot.port}"},
-            "routes": [route_of(index, known) for index, known in enumerate(ALL)],
-        }
-        (folder / "policy.json").write_text(json.dumps(policy))
+        routes = [route_of(index, known) for index, known in enumerate(ALL)]
+        (folder / "policy.json").write_text(policy_text(routes, bot.port))
         with serving(folder / "policy.json", environ) as gate:
             yield Stage(gate, bot, clock)
 

@@ -10,17 +10,14 @@ import pytest
 from proxy.errors import PolicyError
 from proxy.policy.reader import read_policy
 from tests.conftest import Gates
-from tests.gates import TOKEN, TOKEN_FIELD, Gate, RecordingBot, send, status, until
+from tests.gates import TOKEN, TOKEN_FIELD, TOP, Gate, RecordingBot, send, status, until
 
 KNOWN = "what-the-bot-has-always-known-01"
 SECOND = "another-secret-of-thirty-two-byte"
 
-POLICY = """\
-version: 1
-allow_inline_secrets: true
-listen: {{address: 127.0.0.1:0}}
-observe: {{address: 127.0.0.1:0}}
-store: {{url: "memory:"}}
+POLICY = (
+    TOP
+    + """\
 mode: {mode}
 upstream: {{url: "http://127.0.0.1:{bot}", secret: {{from_file: known}}}}
 routes:
@@ -40,6 +37,7 @@ routes:
     secrets: [{{id: first, value: {token}}}]
     rules: {{signature: {{scheme: token, header: X-Token}}}}
 """
+)
 
 
 def serve(gate: Gates, folder: Path, bot: RecordingBot, mode: str = "enforce") -> Gate:
