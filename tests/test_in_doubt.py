@@ -38,3 +38,23 @@ def test_killed_with_a_request_at_the_bot(gate: Gates, in_doubt: str) -> None:
             assert (status(answer), body(answer)) == (200, b"")
             assert second.metric("hookgate_ambiguous_total", route="telegram") == 1
             assert len(bot.requests) == (2 if in_doubt == "deliver" else 1)
+
+
+def test_in_doubt_until_delivered(gate: Gates) -> None:
+    """A redelivery that fails leaves the request in doubt: the next try is marked and counted too, until one is delivered."""
+    with recording_bot(answer=b"") as bot:
+        first = gate(TELEGRAM.format(bot=bot.port).replace('"memory:"', '"sqlite:claims.db"'))
+        with socket.create_connection(("127.0.0.1", first.port)) as sender:
+            sender.sendall(UPDATE)
+            until(lambda: bot.requests, "the update to reach the bot")
+            first.stop(signal.SIGKILL)
+        bot.answer = b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"
+        with serving(first.policy) as second:
+            assert [status(second.send(UPDATE)) for _ in range(2)] == [500, 500]
+            bot.answer = OK
+            assert status(second.send(UPDATE)) == 200
+            marked = [b"\r\nHookgate-Redelivery: maybe\r\n" in request for request in bot.requests]
+            assert marked == [False, True, True, True]
+            assert second.metric("hookgate_ambiguous_total", route="telegram") == 3
+            assert status(second.send(UPDATE)) == 200
+            assert len(bot.requests) == 4

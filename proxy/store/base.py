@@ -2,7 +2,8 @@
 
 A claim is made in two phases: ``claim`` reserves a key before the request is forwarded; ``confirm`` keeps it for its window once
 the bot has answered 2xx; ``release`` forgets it, so that the sender's next try goes through. A reserved claim belongs to
-the process that made it: when that process is dead, the claim's end is unknown (``IN_DOUBT``).
+the process that made it: when that process is dead, the claim's end is unknown (``IN_DOUBT``), until one that takes it over
+confirms it.
 """
 
 import asyncio
@@ -56,7 +57,7 @@ class Store(Protocol):
         """The request was delivered: remember the key for its window, counted from now."""
 
     def release(self, key: bytes) -> Awaitable[None]:
-        """The request was not delivered: forget the key."""
+        """The request was not delivered: forget the key, or, where it was in doubt before, put it in doubt again."""
 
     def entries(self) -> int:
         """How many keys are held, roughly; for the gauge."""

@@ -15,7 +15,7 @@ from proxy.errors import StoreError
 from proxy.store.base import CONFLICT, DELIVERED, IN_DOUBT, NEW, Claim, Claimed
 from proxy.store.owners import Owner
 from proxy.store.pending import Reservation
-from proxy.store.table import BEGIN, COMMIT, CONFIRM, DELIVERED_OWNER, RELEASE, RESERVE, TAKE_OVER, Table
+from proxy.store.table import BEGIN, COMMIT, CONFIRM, DELIVERED_OWNER, LEAVE, RELEASE, RESERVE, TAKE_OVER, Table
 from proxy.store.watch import Watch
 from proxy.wakeup import Wakeup
 
@@ -95,6 +95,8 @@ class Ledger:
                 ended.append((reservation, verb is Verb.CONFIRM))
                 if verb is Verb.CONFIRM:
                     execute(CONFIRM, (now + reservation.window, bytearray(key), self._owner.number))
+                elif reservation.doubtful:
+                    execute(LEAVE, (key, self._owner.number))
                 else:
                     execute(RELEASE, (key, self._owner.number))
                     self.entries -= 1
@@ -145,7 +147,7 @@ class Ledger:
         else:
             self.entries += 1
         undo.append((key, None))
-        self.pending[key] = Reservation(digest, window)
+        self.pending[key] = Reservation(digest, window, doubtful=answer is IN_DOUBT)
         return answer
 
     def _held(self, table: Table, key: bytes, digest: bytes, now: float) -> Claim:

@@ -11,11 +11,13 @@ from proxy.store.base import CONFLICT, Claim, Claimed
 class Reservation:
     """One reserved key: the body it was reserved for, and how long to remember it once confirmed."""
 
-    __slots__ = ("_end", "digest", "window")
+    __slots__ = ("_end", "digest", "doubtful", "window")
 
-    def __init__(self, digest: bytes, window: float) -> None:
+    def __init__(self, digest: bytes, window: float, *, doubtful: bool = False) -> None:
+        """``doubtful`` where nobody knows how an earlier request of the key ended: released, it is so again."""
         self.digest = digest
         self.window = window
+        self.doubtful = doubtful
         self._end: asyncio.Future[bool] | None = None
 
     def answer(self, digest: bytes, loop: asyncio.AbstractEventLoop) -> Claim:

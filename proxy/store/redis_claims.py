@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from proxy.errors import StoreError
 from proxy.store.base import CONFLICT, DELIVERED, IN_DOUBT, NEW, Claim, Claimed
 from proxy.store.redis_dial import told
-from proxy.store.redis_values import OWNED, Held, digest_of, is_delivered, is_reserved, remembered, window_of
+from proxy.store.redis_values import OWNED, Held, digest_of, is_delivered, is_reserved, left, remembered, window_of
 from proxy.store.redis_watch import Watch
 from proxy.store.resp import ErrorReply, Reply
 from proxy.store.scripts import CONFIRM, RATE, RELEASE, RENEW, TAKE_OVER
@@ -163,15 +163,15 @@ class _Claiming(_Keyed):
         else:
             self.fail(StoreError("a key holds what Hookgate has not written: set store.prefix to one of its own"), sent=False)
 
-    def fail(self, error: StoreError, *, sent: bool) -> None:
+    def fail(self, error: StoreError, *, sent: bool, found: Claim = NEW) -> None:
         if sent:  # it may be reserved now, and nobody will forward it
-            self.claims.unsettled[self.value] = Settling(self.claims, self._held(), None, delivered=False)
+            self.claims.unsettled[self.value] = Settling(self.claims, self._held(found), None, delivered=False)
         if not self.wakeup.settled:
             self.wakeup.set_exception(error)
 
     def reserve(self, claim: Claim) -> None:
         """It is ours, unless its waiter has gone: then nobody could ever settle it."""
-        held = self._held()
+        held = self._held(claim)
         if self.wakeup.settled:
             self.claims.submit(Settling(self.claims, held, None, delivered=False), self.key)
             return
@@ -199,10 +199,12 @@ class _Claiming(_Keyed):
             self._tell(DELIVERED if settling.held.digest == self.digest else CONFLICT)
         else:
             # Reserved here, and then nobody waited for it any more: it was never forwarded, or is being released.
-            claims.submit(_TakingOver(self, reserved, _FOR_EVER, NEW), self.key)
+            doubtful = settling is not None and settling.held.doubtful
+            claims.submit(_TakingOver(self, reserved, _FOR_EVER, IN_DOUBT if doubtful else NEW), self.key)
 
-    def _held(self) -> Held:
-        return Held(self.digest, self.window, self.key, self.value, self.claims.loop.time())
+    def _held(self, claim: Claim) -> Held:
+        now = self.claims.loop.time()
+        return Held(self.digest, self.window, self.key, self.value, now, doubtful=claim is IN_DOUBT)
 
     def _tell(self, claim: Claim) -> None:
         if not self.wakeup.settled:
@@ -237,11 +239,11 @@ class _TakingOver(_Keyed):
             claiming.fail(StoreError("a claim changes faster than it can be read"), sent=False)
 
     def fail(self, error: StoreError, *, sent: bool) -> None:
-        self.claiming.fail(error, sent=sent)
+        self.claiming.fail(error, sent=sent, found=self.found)
 
 
 class Settling(_Keyed):
-    """Confirm or release. What the server does not take is kept, and told again until it does: what happened is not forgotten."""
+    """Confirm, release or leave in doubt. What the server does not take is kept, and told again until it does."""
 
     __slots__ = ("delivered", "held", "idle", "wakeup")
 
@@ -254,9 +256,10 @@ class Settling(_Keyed):
         self.twice = False
         self.idle = wakeup is None
         claims.unsettled[held.value] = self
-        if delivered:
+        if delivered or held.doubtful:
             window = b"%d" % max(1, round(held.window * 1000))
-            self.packed = CONFIRM.pack(held.key, held.value, remembered(held.digest), window)
+            kept = remembered(held.digest) if delivered else left(held.window, held.digest)
+            self.packed = CONFIRM.pack(held.key, held.value, kept, window)
         else:
             self.packed = RELEASE.pack(held.key, held.value)
 

@@ -21,11 +21,16 @@ class Held(Reservation):
 
     __slots__ = ("key", "renewed", "value")
 
-    def __init__(self, digest: bytes, window: float, key: bytes, value: bytes, now: float) -> None:
-        super().__init__(digest, window)
+    def __init__(self, digest: bytes, window: float, key: bytes, value: bytes, now: float, *, doubtful: bool) -> None:
+        super().__init__(digest, window, doubtful=doubtful)
         self.key = key
         self.value = value
         self.renewed = now
+
+
+def left(window: float, digest: bytes) -> bytes:
+    """A reservation that nobody holds: in doubt as soon as it is met."""
+    return b"R" + bytes(OWNED - 1 + 8) + max(1, round(window * 1000)).to_bytes(8) + digest
 
 
 def is_delivered(value: bytes) -> bool:

@@ -18,6 +18,9 @@ SCHEMA_VERSION = 1
 DELIVERED_OWNER = 0
 """Stands in ``owner`` once a claim is confirmed."""
 
+NOBODY = 2**31
+"""Stands in ``owner`` of a claim in doubt that was tried again in vain: owners' numbers are lower, so its owner is dead."""
+
 # One B-tree, keyed by the claim: 20 to 30 % less work than a table of rows and an index on it. No index on ``expires``:
 # it would double the writes of each claim.
 _CREATE = """
@@ -36,6 +39,7 @@ LOOK = "SELECT digest, owner, expires FROM claims WHERE key = ?"
 TAKE_OVER = "UPDATE claims SET digest = ?, owner = ?, expires = ? WHERE key = ?"
 CONFIRM = "UPDATE claims SET owner = 0, expires = ? WHERE key = ? AND owner = ?"
 RELEASE = "DELETE FROM claims WHERE key = ? AND owner = ?"
+LEAVE = f"UPDATE claims SET owner = {NOBODY} WHERE key = ? AND owner = ?"  # noqa: S608 - our own number
 _SIZES = (16, 8, 4, 2, 1)
 """Rows in one statement: together they cost half of what they cost one by one. Few sizes, so that all stay prepared."""
 _RESERVE_MANY = {size: RESERVE.replace("(?, ?, ?, ?)", ", ".join(["(?, ?, ?, ?)"] * size)) for size in _SIZES}

@@ -36,6 +36,7 @@ class MemoryClaims(RuleBasedStateMachine):
         self.claimed_at: dict[bytes, float] = {}
         self.delivered: dict[bytes, tuple[bytes, float]] = {}
         self.left: dict[bytes, tuple[bytes, float]] = {}
+        self.doubtful: set[bytes] = set()
         self.waiting: list[tuple[bytes, asyncio.Future[bool]]] = []
         self.store = self.make()
         self.runner.run(self.store.open())
@@ -64,6 +65,7 @@ class MemoryClaims(RuleBasedStateMachine):
             if claim.end is not None:
                 self.waiting.append((key, claim.end))
             if claim.state in (Claimed.NEW, Claimed.IN_DOUBT):
+                (self.doubtful.add if claim.state is Claimed.IN_DOUBT else self.doubtful.discard)(key)
                 self.delivered.pop(key, None)
                 self.left.pop(key, None)
                 self.reserved[key] = (body, window)
@@ -81,11 +83,17 @@ class MemoryClaims(RuleBasedStateMachine):
                 body, window = self.reserved.pop(key)
                 if well:
                     self.delivered[key] = (body, self.clock.now + window)
+                elif key in self.doubtful:
+                    self.left[key] = (body, self.doubted_from(key) + window)
                 for _, future in [waiter for waiter in self.waiting if waiter[0] == key]:
                     assert future.result() is well
                 self.waiting = [waiter for waiter in self.waiting if waiter[0] != key]
 
         self.runner.run(end())
+
+    def doubted_from(self, key: bytes) -> float:
+        """When the window of what is left behind begins."""
+        return self.claimed_at[key]
 
     @rule(seconds=integers(1, 60))
     def wait(self, seconds: int) -> None:
@@ -125,10 +133,6 @@ class SqliteClaims(MemoryClaims):
     def make(self) -> Store:
         """A store on the same file each time."""
         return SqliteStore(self.folder / "claims.db", clock=self.clock)
-
-    def doubted_from(self, key: bytes) -> float:
-        """When the window of what is left behind begins."""
-        return self.claimed_at[key]
 
     @precondition(lambda self: bool(self.reserved or self.delivered))
     @rule()

@@ -175,6 +175,26 @@ async def test_what_is_in_doubt_is_forgotten_after_its_window(opened: Opened, cl
     assert await there.claim(KEY, OTHER_BODY, WINDOW) == NEW
 
 
+async def test_what_is_in_doubt_stays_so_until_it_is_confirmed(opened: Opened, clock: Clock) -> None:
+    """Who takes over a claim in doubt and fails leaves it in doubt, for everybody and at once; confirmed, it is none."""
+    first, here, there = await opened(), await opened(), await opened()
+    assert await first.claim(KEY, BODY, WINDOW) == NEW
+    await first.close()
+    for one in (here, there, here):
+        assert await one.claim(KEY, BODY, WINDOW) == IN_DOUBT
+        end = await in_flight(there if one is here else here)
+        await one.release(KEY)
+        assert await asyncio.wait_for(end, 5) is False
+    assert await there.claim(KEY, OTHER_BODY, WINDOW) == CONFLICT
+    assert await there.claim(KEY, BODY, WINDOW) == IN_DOUBT
+    await there.confirm(KEY)
+    assert await here.claim(KEY, BODY, WINDOW) == DELIVERED
+    clock.now += WINDOW
+    assert await here.claim(KEY, BODY, WINDOW) == NEW
+    await here.release(KEY)
+    assert await here.claim(KEY, BODY, WINDOW) == NEW
+
+
 async def test_closing_ends_the_leases_at_once(opened: Opened) -> None:
     """A gate that ends in an orderly way lets nobody wait for its leases."""
     here, there = await opened(), await opened()

@@ -75,6 +75,25 @@ async def test_a_reservation_left_behind_is_in_doubt_once(opened: Opened) -> Non
     assert await again.claim(b"key", BODY, WINDOW) == DELIVERED
 
 
+async def test_what_is_in_doubt_stays_so_until_it_is_confirmed(opened: Opened, clock: Clock) -> None:
+    """Who takes over a claim in doubt and fails leaves it in doubt, for everybody and for its window; confirmed, it is none."""
+    store = await opened()
+    await store.claim(b"key", BODY, WINDOW)
+    await store.close()
+    again, other = await opened(), await opened()
+    for one in (again, other, again):
+        assert await one.claim(b"key", BODY, WINDOW) == IN_DOUBT
+        await one.release(b"key")
+    assert await other.claim(b"key", OTHER_BODY, WINDOW) == CONFLICT
+    assert await other.claim(b"key", BODY, WINDOW) == IN_DOUBT
+    await other.confirm(b"key")
+    assert await again.claim(b"key", BODY, WINDOW) == DELIVERED
+    clock.now += WINDOW
+    assert await again.claim(b"key", BODY, WINDOW) == NEW
+    await again.release(b"key")
+    assert await again.claim(b"key", BODY, WINDOW) == NEW
+
+
 async def test_a_reservation_left_behind_is_forgotten_after_its_window(opened: Opened, clock: Clock) -> None:
     """A key whose holder died long ago is free again."""
     store = await opened()
