@@ -203,8 +203,7 @@ class _Claiming(_Keyed):
             claims.submit(_TakingOver(self, reserved, _FOR_EVER, IN_DOUBT if doubtful else NEW), self.key)
 
     def _held(self, claim: Claim) -> Held:
-        now = self.claims.loop.time()
-        return Held(self.digest, self.window, self.key, self.value, now, doubtful=claim is IN_DOUBT)
+        return Held(self.digest, self.window, self.key, self.value, self.claims.loop.time(), doubtful=claim is IN_DOUBT)
 
     def _tell(self, claim: Claim) -> None:
         if not self.wakeup.settled:
@@ -257,9 +256,8 @@ class Settling(_Keyed):
         self.idle = wakeup is None
         claims.unsettled[held.value] = self
         if delivered or held.doubtful:
-            window = b"%d" % max(1, round(held.window * 1000))
             kept = remembered(held.digest) if delivered else left(held.window, held.digest)
-            self.packed = CONFIRM.pack(held.key, held.value, kept, window)
+            self.packed = CONFIRM.pack(held.key, held.value, kept, b"%d" % max(1, round(held.window * 1000)))
         else:
             self.packed = RELEASE.pack(held.key, held.value)
 

@@ -12,7 +12,8 @@ from proxy.policy.presets import PRESETS, preset
 from tests.cli.inprocess import hookgate
 from tests.conftest import Gates
 from tests.gates import PATIENCE, RecordingBot
-from tests.handshakes.senders import DISCORD, SECRET, policy, route
+from tests.handshakes.senders import DISCORD, SECRET, route
+from tests.policies import policy_text
 
 KINDS: list[tuple[str, str, bool]] = [
     (name, one["name"], "answer" in one) for name in PRESETS for one in preset(name).route.get("handshakes", [])
@@ -34,7 +35,7 @@ def key(folder: Path) -> list[str]:
 def written(folder: Path, *routes: dict[str, Any]) -> Path:
     """A policy with these routes."""
     file = folder / "policy.yaml"
-    file.write_text(policy(1, list(routes)))
+    file.write_text(policy_text(list(routes)))
     return file
 
 
@@ -89,7 +90,7 @@ def test_words(tmp_path: Path) -> None:
 
 def test_by_curl(gate: Gates, bot: RecordingBot, tmp_path: Path) -> None:
     """As a curl line it carries the body that was made; a running gate answers Slack with the text that it asked back."""
-    running = gate(policy(bot.port, [route("slack", "answer")]))
+    running = gate(policy_text([route("slack", "answer")], bot.port))
     line = hookgate("sign", running.policy, "slack-answer", "--handshake", "url_verification", "--output", "curl").text
     line = line.replace("127.0.0.1:0/", f"127.0.0.1:{running.port}/")
     ran = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=PATIENCE, check=True)  # noqa: S603, S607
