@@ -17,8 +17,8 @@ from proxy.edge.seats import Seats
 from proxy.edge.statuses import statuses_of
 from proxy.edge.tls import expiry, server_context
 from proxy.errors import StartError
-from proxy.keeper import Load
 from proxy.keyring.ring import Ring
+from proxy.load import Load
 from proxy.messages import Reply
 from proxy.observe.log import Sink
 from proxy.observe.metrics import Metrics

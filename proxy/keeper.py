@@ -10,11 +10,11 @@ import platform
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from proxy import __version__
 from proxy.admin import Controls
 from proxy.errors import Fault, PolicyError, StartError
+from proxy.load import Load
 from proxy.observe.metrics import Facts
 from proxy.pipeline.modes import Switch, stance_of
 from proxy.pipeline.telling import audit_of
@@ -32,19 +32,6 @@ _RETRY_SECONDS = 3.0
 
 _FIXED = ("listen", "observe", "admin", "store", "state_directory", "workers", "audit")
 """Settings that a running gate cannot change: sockets are bound and state is open."""
-
-
-class Load(NamedTuple):
-    """What the moment tells of whoever serves: of one process, or of all workers together."""
-
-    in_flight: int = 0
-    connections: int = 0
-    entries: int = 0
-    certificate_expiry: float | None = None
-    log_dropped: int = 0
-    audit_dropped: int = 0
-    silent: tuple[str, ...] = ()
-    """Routes whose bot is left alone for a while, because it keeps silent."""
 
 
 class Keeper:

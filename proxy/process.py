@@ -22,7 +22,6 @@ def prepared(descriptor: int) -> Iterator[Sink]:
     faulthandler.register(signal.SIGQUIT, all_threads=True)
     # Requests make no cycles; rare, larger collections keep the tail of the latency short.
     gc.set_threshold(10_000, 20, 100)
-    gc.enable()
     sink = Sink(descriptor)
     root = logging.getLogger()
     root.handlers = [ServiceLog(sink)]

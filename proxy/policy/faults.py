@@ -3,7 +3,6 @@
 A ``Complaint`` names a place in the tree; ``Places`` knows where in the file that is. Wording lives here and nowhere else.
 """
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from functools import cache
 from typing import Any, NamedTuple
@@ -86,6 +85,8 @@ def spelled(path: Path) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """``; did you mean 'replay'?``, or nothing where nothing is near."""
+    import difflib  # here: most policies have no fault
+
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
 

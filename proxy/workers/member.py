@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from proxy.errors import StartError
-from proxy.keeper import Load
+from proxy.load import Load
 from proxy.workers.channel import Channel
 from proxy.workers.orders import Order, packed
 

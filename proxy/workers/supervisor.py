@@ -15,7 +15,8 @@ from proxy.admin import admin_app
 from proxy.edge.binding import bind
 from proxy.edge.proof import prove
 from proxy.errors import StartError
-from proxy.keeper import Keeper, Load
+from proxy.keeper import Keeper
+from proxy.load import Load
 from proxy.observe.log import Sink
 from proxy.observe.metrics import Facts, Metrics
 from proxy.observe.totals import Totals

@@ -20,7 +20,7 @@ import uvloop
 
 from proxy.engine import Engine, Prepared
 from proxy.errors import HookgateError, StartError
-from proxy.keeper import Load
+from proxy.load import Load
 from proxy.observe.log import Sink
 from proxy.observe.metrics import Facts, Metrics
 from proxy.observe.totals import numbers_of
