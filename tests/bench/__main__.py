@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import latency, memory, schemes, store_cost, throughput
+from . import latency, memory, schemes, store_cost, throughput, workers
 from .errors import BenchError
 from .peers import PEERS, Peer
 from .report import Report
@@ -48,6 +48,11 @@ def run(scale: Scale, peers: tuple[Peer, ...]) -> Report:
         report.costs = throughput.measure(stage, scale, _tell)
         _measure_gate(stage, report)
         report.missing, report.failed = stage.missing, stage.failed
+    if "hookgate" in report.costs:
+        try:
+            report.workers = workers.measure(scale, _tell)
+        except (BenchError, OSError) as error:
+            report.failed["hookgate"] = str(error)
     return report
 
 

@@ -16,6 +16,8 @@ from .schemes import table as scheme_table
 from .store_cost import Costs, table
 from .throughput import Cost, Scale
 from .update import BODY_BYTES
+from .workers import Costs as WorkerCosts
+from .workers import table as worker_table
 
 QUIET = 0.03  # share of waiting above which a reader should know that the figures are disturbed
 _TITLES = {peer.name: peer.title for peer in PEERS}
@@ -35,6 +37,7 @@ class Report:
     memory: Memory | None = None
     stores: Costs = field(default_factory=dict)
     schemes: SchemeCosts = field(default_factory=dict)
+    workers: WorkerCosts = field(default_factory=dict)
 
     @property
     def goals(self) -> list[Goal]:
@@ -60,6 +63,7 @@ class Report:
             else None,
             "store_us": self.stores,
             "scheme_us": self.schemes,
+            "workers": {number: cost._asdict() | {"median": cost.median} for number, cost in self.workers.items()},
             "memory_bytes": self.memory._asdict() if self.memory else None,
             "goals": [goal._asdict() | {"met": goal.met} for goal in self.goals],
         }
@@ -102,6 +106,9 @@ class Report:
         if self.stores:
             yield ""
             yield from table(self.stores)
+        if self.workers:
+            yield ""
+            yield from worker_table(self.workers)
         if self.schemes:
             yield ""
             yield from scheme_table(self.schemes)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.gates import PATIENCE
+
 from .__main__ import QUICK, run
 from .answers import ANSWER, delivered
 from .errors import BenchError
@@ -38,12 +40,13 @@ def test_the_bench_still_runs(tmp_path: Path) -> None:
     """The command behind `make bench` measures, prints a table and writes the figures."""
     figures = tmp_path / "figures.json"
     command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "hookgate,plain", "--json", str(figures)]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603 - ours
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=4 * PATIENCE, check=False)  # noqa: S603 - ours
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "plain aiohttp proxy  HMAC" in ended.stdout
     assert "Hookgate             whole Telegram policy" in ended.stdout
     found = json.loads(figures.read_text())
     assert len(found["costs"]["plain"]["microseconds"]) == QUICK.rounds
+    assert found["workers"].keys() == {"1", "2", "4"}
     assert len([goal for goal in found["goals"] if goal["met"] is not None]) == 9, "two of each kind, one peer's"
 
 
