@@ -3,6 +3,7 @@
 What a worker tells is plain lists, as JSON carries them. Gauges are the parent's own, but for when a secret last matched.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -40,6 +41,8 @@ class Totals(Collector):
         self._crew = crew
         self._living: dict[int, dict[_Sample, float]] = {}
         self._dead: dict[_Sample, float] = {}
+        self._burying = threading.Lock()
+        """A scrape is made in a thread: it must see each of the dead once, or a counter falls, which means a restart."""
         self._latest: set[str] = set()
         self._family: dict[str, str] = {}
         self._processes = _Processes(pids)
@@ -66,8 +69,9 @@ class Totals(Collector):
 
     def bury(self, pid: int) -> None:
         """A worker has ended: what it last told stays counted."""
-        for sample, value in self._living.pop(pid, {}).items():
-            _add(self._dead, sample, value, latest=self._family[sample[0]] in self._latest)
+        with self._burying:
+            for sample, value in self._living.pop(pid, {}).items():
+                _add(self._dead, sample, value, latest=self._family[sample[0]] in self._latest)
         self._processes.bury(pid)
 
     def matched(self) -> dict[tuple[str, str], tuple[float, float]]:
@@ -89,9 +93,10 @@ class Totals(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """The parent's families, with what the workers have told."""
-        told = dict(self._dead)
+        with self._burying:
+            told, living = dict(self._dead), list(self._living.values())
         current: set[_Sample] = set()
-        for one in list(self._living.values()):
+        for one in living:
             current.update(one)
             for key, value in one.items():
                 _add(told, key, value, latest=self._family[key[0]] in self._latest)
