@@ -122,11 +122,21 @@ def test_the_source_is_down(gate: Gates, bot: RecordingBot, source: KeySource) -
 
 
 def test_a_token_for_another_bot(gate: Gates, bot: RecordingBot, source: KeySource) -> None:
-    """With keys that were fetched it is told that a token is for another route's bot; nothing is fetched to find that out."""
-    held = json.loads(framework(bot, published(source, k1=FIRST)))
+    """With keys that were fetched it is told that a token is for another route's bot, and not where its secret says nothing of
+    such tokens; nothing is fetched to find that out.
+    """
+    page = published(source, k1=FIRST)
+    held = json.loads(framework(bot, page))
     (mine,) = held["routes"]
-    held["routes"] = [mine | {"secrets": {"app_id": {"value": "app-2"}}}, mine | {"name": "rest", "path": "/rest"}]
+    signature = {"scheme": "jwt", "algorithms": ["RS256"], "audiences": ["app-1"], "openid_url": page}
+    third = {"name": "third", "path": "/third", "secrets": {"iss": {"value": "issuer"}}, "rules": {"signature": signature}}
+    held["routes"] = [mine | {"secrets": {"app_id": {"value": "app-2"}}}, mine | {"name": "rest", "path": "/rest"}, third]
     running = gate(json.dumps(held))
+    assert status(running.send(activity(1, FIRST, "k1").replace(b"/bot", b"/third", 1))) == 401
+    until(
+        lambda: running.metric("hookgate_signature_mismatch_total", route="third", cause="unknown") == 1 or None,
+        "a search to end",
+    )
     assert status(running.send(activity(1, FIRST, "k1"))) == 403
     told = {"route": "bot", "cause": "other_route_secret"}
     until(lambda: running.metric("hookgate_signature_mismatch_total", **told) == 1 or None, "the cause to be told")

@@ -124,6 +124,16 @@ def test_many_secrets(tmp_path: Path) -> None:
     assert cause(written(tmp_path, scheme, [named(scheme.secrets[1], "now")], others), raw) == "other_route_secret"
 
 
+def test_values_of_the_same_name(tmp_path: Path) -> None:
+    """Another route's value that is called as ours and is of another kind is left out, and ends no search."""
+    scheme = SCHEMES["sns"]
+    raw = made(tmp_path, scheme)
+    hashed = {"scheme": "hash", "header": "X-Signature", "values": ["cert_pem"], "template": "{secret:cert_pem}{body}"}
+    other = {"name": "rest", "path": "/rest", "secrets": [named(values(cert_pem="c" * 32), "c")], "rules": {"signature": hashed}}
+    file = policy(tmp_path, {**scheme.route, "secrets": [named(scheme.secrets[1], "now")]}, other)
+    assert cause(file, raw) == "unknown"
+
+
 @pytest.mark.parametrize("name", ["jwt-shared", "twilio", "lark"])
 def test_white_space(name: str, tmp_path: Path) -> None:
     """A newline that was pasted into the policy along with the secret is named."""
