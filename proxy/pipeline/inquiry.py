@@ -140,6 +140,9 @@ class _Search:
                 found = next(self.steps)
             except StopIteration:
                 over = True
+            except Exception as error:  # SECURITY: one that breaks must not stand in the way of all others for good
+                over = True
+                _log.error("a search broke", extra={"facts": {"error": type(error).__name__}})
             else:
                 self.found = self.found or found
         self.spent += time.thread_time() - before

@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import pytest
+
 from proxy.exchange import Exchange
 from proxy.pipeline.gate import Judgement, Plan
 from proxy.pipeline.inquiry import BURST, LEAST, SHARE, Inquiry
@@ -143,6 +145,31 @@ async def test_allowance() -> None:
     inquiry.finish()
     assert len(told) == taken + 1
     assert {one.cause for one in told} == {Cause.TRAILING_NEWLINE, Cause.UNKNOWN}
+
+
+class Broken(Quick):
+    """A search that breaks on its way."""
+
+    def search(self, subject: Subject, reason: Reason) -> Iterator[Cause | None]:
+        """Break after a step."""
+        yield None
+        raise ValueError("of a stranger's making")
+
+
+async def test_one_that_breaks(caplog: pytest.LogCaptureFixture) -> None:
+    """A search that breaks ends with an unknown cause and a line in the log that quotes nothing; those behind it go on."""
+    told: list[Exchange] = []
+    inquiry = Inquiry(told.append)
+    judgement = Judgement(Plan((), (), Mode.OFF, (), 0, None), 100)
+    judgement.suspect = request(b"body")
+    finding = Finding(RuleName.SIGNATURE, Reason.SIGNATURE_MISMATCH, Mode.ENFORCE)
+    for causes in (Broken(), Quick()):
+        inquiry.causes = {"bot": causes}
+        inquiry.take(judgement, exchange(Reason.SIGNATURE_MISMATCH, findings=(finding,)))
+    await inquiry.caught_up()
+    assert [one.cause for one in told] == [Cause.UNKNOWN, Cause.TRAILING_NEWLINE]
+    assert [record.message for record in caplog.records] == ["a search broke"]
+    assert "stranger" not in caplog.text
 
 
 def test_ends_with_the_gate(gate: Gates, bot: RecordingBot) -> None:
