@@ -29,7 +29,7 @@ from proxy.policy.values import Selector, SelectorKind
 from proxy.rules.adyen import AdyenPayments
 from proxy.rules.alternatives import Alternatives, Way, fitting
 from proxy.rules.base import BodyRule, HeadRule, verdicts_on
-from proxy.rules.keys import Read, reader
+from proxy.rules.keys import Header, Read, reader
 from proxy.rules.schemes import signed_url
 from proxy.rules.signature import HeadToken, PlacedToken, Token
 from proxy.rules.templated import digests
@@ -134,6 +134,8 @@ def _ending(read: Read, settings: TemplateSignature) -> Read:
     """SECURITY: with the text that follows ``{id}`` inside it, what is signed has two readings, and two deliveries to claim."""
     follows = (after.literal for part, after in pairwise(settings.template.parts) if part.place == "id" and after.literal)
     mark = next(follows, b"")
+    if isinstance(read, Header):
+        return Header(read.name, mark)
 
     def ended(request: Request) -> bytes | None:
         found = read(request)

@@ -55,7 +55,8 @@ class Secret:
 
     def active(self, now: float) -> bool:
         """Whether it is accepted at this moment (unix seconds): from ``not_before`` on, until just before ``not_after``."""
-        return self.revoked is None and (self.not_before is None or now >= self.not_before) and not self.expired(now)
+        begins, ends = self.not_before, self.not_after
+        return self.revoked is None and (begins is None or now >= begins) and (ends is None or now < ends)
 
     def expired(self, now: float) -> bool:
         """Whether its time is over."""

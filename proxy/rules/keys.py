@@ -59,15 +59,24 @@ def _basic(*, whole: bool) -> Read:
     return read
 
 
-def _header(name: bytes) -> Read:
-    if b"|" in name:
-        return _one_header([_header(one) for one in name.split(b"|")])
+class Header:
+    """Reads a header of one name: its value where it stands there once, is not empty, and has no ``end`` in it."""
 
-    def read(request: Request) -> bytes | None:
+    __slots__ = ("end", "name")
+
+    def __init__(self, name: bytes, end: bytes = b"") -> None:
+        self.name: Final = name
+        self.end: Final = end
+
+    def __call__(self, request: Request) -> bytes | None:
+        """The value."""
         head = request.head
-        return None if name in head.repeated else head.named.get(name) or None
+        found = None if self.name in head.repeated else head.named.get(self.name) or None
+        return None if found is not None and self.end and self.end in found else found
 
-    return read
+
+def _header(name: bytes) -> Read:
+    return _one_header([_header(one) for one in name.split(b"|")]) if b"|" in name else Header(name)
 
 
 def _one_header(reads: list[Read]) -> Read:

@@ -34,6 +34,8 @@ def public_keys(settings: PublicKeyed, secrets: Sequence[Secret], values: Mappin
         verify = verifier(settings, load(settings.kind, settings.key, secret.reveal()))
 
         def proves(message: bytes, candidates: Sequence[bytes]) -> bool:
+            if len(candidates) == 1:
+                return _proved(verify, candidates[0], message)
             # SECURITY: no early exit among the candidates.
             return any([_proved(verify, candidate, message) for candidate in candidates])
 

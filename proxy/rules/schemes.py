@@ -8,16 +8,16 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from proxy.messages import Request
 from proxy.policy.secrets import Secret
 from proxy.policy.signatures import TemplateSignature
 from proxy.policy.templates import Part
 from proxy.policy.values import Selector, SelectorKind
-from proxy.rules.keys import Read, reader
+from proxy.rules.keys import Header, Read, reader
 
 MOST_CANDIDATES: Final = 5
 """Signatures tried in one header; a sender in rotation sends two."""
@@ -34,13 +34,40 @@ def signed_bytes(
     ``values`` holds what ``{timestamp}``, ``{id}``, ``{url}`` stand for; ``{secret}`` is the secret's text.
     """
     if [part.place for part in template] == ["body"]:
-        return attrgetter("body")
+        return _body
     form = b"".join(_literal(part, secret).replace(b"%", b"%%") if part.place in {"", "secret"} else b"%b" for part in template)
     reads = tuple(_place(part, values, settings) for part in template if part.place not in {"", "secret"})
+    headers = [read for read in reads if isinstance(read, Header) or read is _body]
+    return _of_headers(form, headers) if len(headers) == len(reads) else _joined(form, reads)
 
+
+_body: Final[Signed] = attrgetter("body")
+
+
+def _joined(form: bytes, reads: tuple[Read, ...]) -> Signed:
     def join(request: Request) -> bytes | None:
         pieces = [read(request) for read in reads]
         return None if None in pieces else form % tuple(pieces)
+
+    return join
+
+
+def _of_headers(form: bytes, reads: Sequence[Read]) -> Signed:
+    """The same of headers and the body alone, as most senders sign: without a call for each of them."""
+    names = tuple(read.name if isinstance(read, Header) else None for read in reads)
+    once = frozenset(names)
+    ends = tuple((read.name, read.end) for read in reads if isinstance(read, Header) and read.end)
+
+    def join(request: Request) -> bytes | None:
+        head = request.head
+        named, body = head.named, request.body
+        pieces = [body if name is None else named.get(name) or None for name in names]
+        if None in pieces or (head.repeated and not once.isdisjoint(head.repeated)):
+            return None
+        for name, end in ends:
+            if end in named[name]:
+                return None
+        return form % tuple(pieces)
 
     return join
 
@@ -54,7 +81,7 @@ def _literal(part: Part, secret: Secret | None) -> bytes:
 def _place(part: Part, values: Mapping[str, Read], settings: TemplateSignature) -> Read:
     match part.place:
         case "body":
-            return attrgetter("body")
+            return _body
         case "method":
             return lambda request: request.head.method.encode()
         case "path":
@@ -106,26 +133,26 @@ _SIZES: Final = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64}
 _LOWER_HEX: Final = b"0123456789abcdef"
 
 
-class Written:
-    """How a digest of one algorithm stands in a header."""
+def normal(algorithm: str, encoding: str) -> Callable[[bytes], bytes | None]:
+    """The function that gives a candidate in the one form that ``writer`` makes of a digest of the algorithm, or ``None`` when it
+    cannot be such a signature at all.
+    """
+    size, shape = _SIZES[algorithm], _SHAPES[encoding]
+    length = size * 2 if encoding.startswith("hex") else -(-size // 3) * 4
+    bare = -(-size * 4 // 3)
 
-    def __init__(self, algorithm: str, encoding: str) -> None:
-        size = _SIZES[algorithm]
-        self._encoding = encoding
-        self._shape = _SHAPES[encoding]
-        self._length = size * 2 if encoding.startswith("hex") else -(-size // 3) * 4
-        self._bare = -(-size * 4 // 3)
-
-    def normal(self, candidate: bytes) -> bytes | None:
-        """The candidate in the one form that ``write`` makes, or ``None`` when it cannot be such a signature at all."""
-        if self._encoding == "base64url" and len(candidate) == self._bare:
-            candidate += b"=" * (self._length - self._bare)
-        if len(candidate) != self._length:
-            return None
+    def in_hex(candidate: bytes) -> bytes | None:
         # Digits are counted out in a third of the time that a pattern takes.
-        if candidate.translate(None, _LOWER_HEX) if self._encoding == "hex" else self._shape.fullmatch(candidate) is None:
+        return None if len(candidate) != length or candidate.translate(None, _LOWER_HEX) else candidate
+
+    def of_shape(candidate: bytes) -> bytes | None:
+        if encoding == "base64url" and len(candidate) == bare:
+            candidate += b"=" * (length - bare)
+        if len(candidate) != length or shape.fullmatch(candidate) is None:
             return None
-        return candidate.lower() if self._encoding == "hex-any-case" else candidate
+        return candidate.lower() if encoding == "hex-any-case" else candidate
+
+    return in_hex if encoding == "hex" else of_shape
 
 
 def writer(encoding: str) -> Callable[[bytes], bytes]:
@@ -184,6 +211,31 @@ _FORMS: Final[Mapping[str, tuple[Callable[[bytes], bytes], Callable[[bytes, byte
 def plain_digest(key: bytes, message: bytes, algorithm: str) -> bytes:
     """A hash of the message alone: its secret stands in it."""
     return hashlib.new(algorithm, message).digest()
+
+
+Digest = Callable[[bytes], bytes]
+
+
+def hasher(algorithm: str) -> Digest:
+    """The function that makes a plain hash."""
+    return _copied(hashlib.new(algorithm))
+
+
+def hmac_under(key: bytes, algorithm: str) -> Digest:
+    """The function that makes the HMAC of a message under this key, which is taken in once: that costs as much as a kilobyte."""
+    return _copied(hmac.new(key, digestmod=algorithm))
+
+
+def _copied(begun: Any) -> Digest:
+    """An object of hashlib or hmac, copied for each message."""
+
+    def digest(message: bytes) -> bytes:
+        made = begun.copy()
+        made.update(message)
+        found: bytes = made.digest()
+        return found
+
+    return digest
 
 
 hmac_digest: Final[Callable[[bytes, bytes, str], bytes]] = hmac.digest

@@ -12,7 +12,7 @@ from proxy.policy.signatures import HashSignature, HmacSignature, TemplateSignat
 from proxy.policy.values import SelectorKind
 from proxy.rules.base import verdicts_on
 from proxy.rules.keys import Read, listed, reader
-from proxy.rules.schemes import MOST_CANDIDATES, Signed, Written, hmac_digest, plain_digest, same, signed_bytes, writer
+from proxy.rules.schemes import MOST_CANDIDATES, Signed, hasher, hmac_under, normal, same, signed_bytes, writer
 from proxy.verdict import Pass, RuleName, Verdict
 
 Proves = Callable[[bytes, Sequence[bytes]], bool]
@@ -47,9 +47,7 @@ class Templated:
         self._header = stand.argument.lower().encode() if sole else b""
         """The header where it stands in one; else ``_read`` finds it."""
         self._read = reader(stand)
-        self._prefix = settings.prefix.encode()
-        self._listed = listed(settings.items, settings.items.key.encode()) if settings.items else None
-        self._normal = normal
+        self._candidates = _candidates(settings, normal)
         self._provers = tuple(provers)
         own = any(prover.own is not None for prover in self._provers)
         self._signed = None if own else signed_bytes(settings.template.parts, values, settings)
@@ -75,32 +73,44 @@ class Templated:
                 verdict = matched
         return verdict
 
-    def _candidates(self, given: bytes) -> list[bytes]:
-        if self._listed is None:
-            normal = self._normal(given[len(self._prefix) :]) if given.startswith(self._prefix) else None
-            return [] if normal is None else [normal]
-        found = self._listed(given)
-        if len(found) > MOST_CANDIDATES:
-            return []
-        if self._prefix:
-            found = [one[len(self._prefix) :] for one in found if one.startswith(self._prefix)]
-        return [normal for one in found if (normal := self._normal(one)) is not None]
+
+def _candidates(settings: TemplateSignature, normal: Normal) -> Callable[[bytes], Sequence[bytes]]:
+    """The function that takes the signatures out of what stands at their place; none where that is malformed."""
+    prefix = settings.prefix.encode()
+    length = len(prefix)
+
+    def sole(given: bytes) -> Sequence[bytes]:
+        one = normal(given[length:]) if given.startswith(prefix) else None
+        return () if one is None else (one,)
+
+    if settings.items is None:
+        return sole
+    values = listed(settings.items, settings.items.key.encode())
+
+    def several(given: bytes) -> Sequence[bytes]:
+        found = values(given)
+        if len(found) == 1:
+            return sole(found[0])
+        return () if len(found) > MOST_CANDIDATES else [one for written in found for one in sole(written)]
+
+    return several
 
 
 def digests(settings: HmacSignature | HashSignature, secrets: Sequence[Secret], values: Mapping[str, Read]) -> Templated:
     """The rule for an HMAC or a plain hash."""
-    written = Written(settings.algorithm, settings.encoding)
     algorithm, write = settings.algorithm, writer(settings.encoding)
-    digest = hmac_digest if isinstance(settings, HmacSignature) else plain_digest
     parts = settings.template.parts
     # With {secret} among the signed bytes, each secret has a message of its own.
     own = "secret" in settings.places
 
     def prover(secret: Secret) -> Prover:
-        key = settings.decoded_key(secret.reveal()) if isinstance(settings, HmacSignature) else b""
+        if isinstance(settings, HmacSignature):
+            digest = hmac_under(settings.decoded_key(secret.reveal()), algorithm)
+        else:
+            digest = hasher(algorithm)
 
         def proves(message: bytes, candidates: Sequence[bytes]) -> bool:
-            expected = write(digest(key, message, algorithm))
+            expected = write(digest(message))
             if len(candidates) == 1:
                 return same(expected, candidates[0])
             # SECURITY: no early exit among the candidates.
@@ -108,4 +118,4 @@ def digests(settings: HmacSignature | HashSignature, secrets: Sequence[Secret], 
 
         return Prover(secret, proves, Pass(secret.id), signed_bytes(parts, values, settings, secret) if own else None)
 
-    return Templated(settings, list(map(prover, secrets)), written.normal, values)
+    return Templated(settings, list(map(prover, secrets)), normal(settings.algorithm, settings.encoding), values)
