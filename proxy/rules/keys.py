@@ -193,9 +193,14 @@ def ambiguity(tokens: tuple[str, ...]) -> Callable[[bytes], bool]:
             first = body.find(one)
             if first >= 0 and body.find(one, first + 1) >= 0:
                 return _repeated(body, tokens)
-        return b"\\u00" in body and _ESCAPED_ASCII.search(body) is not None and _repeated(body, tokens)
+        return escaped(body) and _repeated(body, tokens)
 
     return of
+
+
+def escaped(body: bytes) -> bool:
+    """Whether a character that needs no escape is escaped, and so perhaps a name."""
+    return b"\\" in body and b"\\u00" in body and _ESCAPED_ASCII.search(body) is not None
 
 
 class _Pairs(list[tuple[str, object]]):
@@ -228,7 +233,7 @@ def doubled(body: bytes, names: Iterable[bytes], most: int) -> bool:
     """Whether a name stands twice in an object of the JSON. Where each of the names that matter (in quotes) is there at most
     ``most`` times, no more is looked at: so many objects have one each.
     """
-    if not any(body.count(name) > most for name in names) and (b"\\u00" not in body or not _ESCAPED_ASCII.search(body)):
+    if not any(body.count(name) > most for name in names) and not escaped(body):
         return False
 
     def told(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -29,10 +29,10 @@ from proxy.policy.signatures import (
 from proxy.policy.templates import Part
 from proxy.policy.values import Selector, SelectorKind
 from proxy.rules import sealing
-from proxy.rules.adyen import ITEMS, SIGNATURE, signature_of
+from proxy.rules.adyen import SIGNATURE, items_of, signature_of
 from proxy.rules.decrypt import hmac_of, hmac_secrets
 from proxy.rules.draft import Draft, Made, first_name, stamp_of
-from proxy.rules.keys import Read, every, reader
+from proxy.rules.keys import Read, reader
 from proxy.rules.schemes import encoded, hmac_digest, plain_digest, signed_bytes, signed_url
 from proxy.rules.twilio import is_form, signed_request, with_body_hash
 
@@ -172,7 +172,7 @@ def _with_items_signed(draft: Draft) -> bytes:
         document = orjson.loads(draft.body)
     except orjson.JSONDecodeError:
         document = None
-    items = [item for item in every(document, ITEMS) if isinstance(item, dict)]
+    items = [item for item in items_of(document) if isinstance(item, dict)]
     if not items:
         raise HookgateError("the body must be JSON with notificationItems: each of them is signed by itself")
     for item in items:

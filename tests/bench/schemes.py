@@ -48,6 +48,10 @@ Costs = dict[str, dict[int, tuple[float, float]]]
 """By scheme and size of body: microseconds of the rule, and of the check by hand."""
 
 
+Body = Callable[[int, int], bytes]
+"""So many bytes, of a shape that a sender might send; each number has its own."""
+
+
 class Case(NamedTuple):
     """A sender whose preset stands for a scheme."""
 
@@ -56,25 +60,66 @@ class Case(NamedTuple):
     secret: dict[str, Any]
     key: MadeKey | None
     bare: ByHand
-    form: bool = False
+    body: Body
+
+
+def json_body(size: int, number: int) -> bytes:
+    """A tree of small values, with what some senders sign of it."""
+    tree: dict[str, Any] = {
+        "update_id": number,
+        "timestamp": "1767225600",
+        "serviceUrl": "https://smba.example.com/",
+        "channelId": "msteams",
+        "text": "",
+    }
+    entry = {"id": 1234567890, "name": "A. N. Other", "tags": ["one", "two"], "note": "some words that stand for others"}
+    tree["entries"] = [entry] * max(0, (size - len(orjson.dumps(tree)) - 200) // (len(orjson.dumps(entry)) + 1))
+    tree["text"] = "x" * max(0, size - len(orjson.dumps(tree)))
+    return orjson.dumps(tree)
+
+
+def form_body(size: int, number: int) -> bytes:
+    """A message with its words."""
+    head = b"AccountSid=AC1&From=%%2B1415867%04d&To=%%2B18005551212&NumMedia=0&SmsStatus=received&Body=" % number
+    words, rest = divmod(size - len(head), 11)
+    return head + b"some+words+" * words + b"a" * rest
+
+
+def payment_body(size: int, number: int) -> bytes:
+    """A payment, and what the shop wants to know beside it."""
+    item: dict[str, Any] = {
+        "additionalData": {"hmacSignature": "x" * 44},
+        "amount": {"currency": "EUR", "value": 1999},
+        "eventCode": "AUTHORISATION",
+        "merchantAccountCode": "Shop",
+        "merchantReference": "order",
+        "originalReference": "",
+        "pspReference": f"881{number:013}",
+        "success": "true",
+    }
+    tree = {"live": "true", "notificationItems": [{"NotificationRequestItem": item}]}
+    for place in range((size - len(orjson.dumps(tree))) // 64):
+        item["additionalData"][f"metadata.field{place:05}"] = "what a shop keeps with a payment, say"
+    item["reason"] = "x" * (size - len(orjson.dumps(tree)) - len(',"reason":""'))
+    return orjson.dumps(tree)
 
 
 def cases() -> Iterator[Case]:
     """One sender for each scheme."""
     shared = SECRET.encode()
     plain = {"id": "s", "value": SECRET}
-    yield Case("token", "telegram", plain, None, by_hand.telegram(shared))
-    yield Case("hmac, hex", "github", plain, None, by_hand.github(shared))
-    yield Case("hmac, base64", "shopify", plain, None, by_hand.shopify(shared))
-    yield Case("hmac, list", "stripe", plain, None, by_hand.stripe(shared))
+    yield Case("token", "telegram", plain, None, by_hand.telegram(shared), json_body)
+    yield Case("hmac, hex", "github", plain, None, by_hand.github(shared), json_body)
+    yield Case("hmac, base64", "shopify", plain, None, by_hand.shopify(shared), json_body)
+    yield Case("hmac, list", "stripe", plain, None, by_hand.stripe(shared), json_body)
     whsec = {"id": "s", "value": "whsec_" + base64.b64encode(shared).decode()}
-    yield Case("hmac, list, base64", "standard-webhooks", whsec, None, by_hand.standard_webhooks(shared))
+    yield Case("hmac, list, base64", "standard-webhooks", whsec, None, by_hand.standard_webhooks(shared), json_body)
     several = {"id": "s", "values": {"app_id": {"value": "1234"}, "oa_secret": {"value": SECRET}}}
-    yield Case("hash", "zalo-oa", several, None, by_hand.zalo(b"1234", shared))
+    yield Case("hash", "zalo-oa", several, None, by_hand.zalo(b"1234", shared), json_body)
     yield from _public_keys()
-    yield Case("twilio, form", "twilio", plain, None, by_hand.twilio_form(shared, URLS), form=True)
-    yield Case("twilio, hash", "twilio", plain, None, by_hand.twilio_hash(shared, URLS))
-    yield Case("adyen", "adyen", plain, None, by_hand.adyen(bytes.fromhex(SECRET)))
+    yield Case("twilio, form", "twilio", plain, None, by_hand.twilio_form(shared, URLS), form_body)
+    yield Case("twilio, hash", "twilio", plain, None, by_hand.twilio_hash(shared, URLS), json_body)
+    yield Case("adyen", "adyen", plain, None, by_hand.adyen(bytes.fromhex(SECRET)), payment_body)
 
 
 def _public_keys() -> Iterator[Case]:
@@ -84,15 +129,22 @@ def _public_keys() -> Iterator[Case]:
     assert isinstance(other, rsa.RSAPrivateKey)
     assert isinstance(curve, ec.EllipticCurvePrivateKey)
     public = signer.public_key()
-    yield Case("ed25519", "discord-interactions", {"id": "s", "value": edwards.public("hex")}, edwards, by_hand.discord(public))
-    yield Case("rsa", "kick", {"id": "s", "value": rivest.public("pem")}, rivest, by_hand.kick(other.public_key()))
+    yield Case(
+        "ed25519",
+        "discord-interactions",
+        {"id": "s", "value": edwards.public("hex")},
+        edwards,
+        by_hand.discord(public),
+        json_body,
+    )
+    yield Case("rsa", "kick", {"id": "s", "value": rivest.public("pem")}, rivest, by_hand.kick(other.public_key()), json_body)
     spki = {"id": "s", "value": elliptic.public("spki")}
-    yield Case("ecdsa", "sendgrid", spki, elliptic, by_hand.sendgrid(curve.public_key()))
+    yield Case("ecdsa", "sendgrid", spki, elliptic, by_hand.sendgrid(curve.public_key()), json_body)
     values = {"app_id": {"value": APP}, "jwks": {"value": _jwks(other)}}
     framework = by_hand.bot_framework({"k": (other.public_key(), frozenset({"msteams"}))}, APP)
-    yield Case("jwt", "botframework", {"id": "s", "values": values}, rivest, framework)
+    yield Case("jwt", "botframework", {"id": "s", "values": values}, rivest, framework, json_body)
     pem = {"id": "s", "value": edwards.public("pem")}
-    yield Case("rfc9421", "rfc9421", pem, edwards, by_hand.message_signatures(public, HOST, PATH))
+    yield Case("rfc9421", "rfc9421", pem, edwards, by_hand.message_signatures(public, HOST, PATH), json_body)
 
 
 def _jwks(private: rsa.RSAPrivateKey) -> str:
@@ -104,34 +156,6 @@ def _jwks(private: rsa.RSAPrivateKey) -> str:
     return json.dumps(
         {"keys": [{"kty": "RSA", "kid": "k", "use": "sig", "alg": "RS256", "endorsements": ["msteams"], **written}]}
     )
-
-
-def body_of(size: int, number: int, *, form: bool = False) -> bytes:
-    """So many bytes, of a shape that each sender might send."""
-    if form:
-        head = b"AccountSid=AC1&From=%%2B1415867%04d&To=%%2B18005551212&NumMedia=0&SmsStatus=received&Body=" % number
-        return head + b"some+words+" * ((size - len(head)) // 11) + b"a" * ((size - len(head)) % 11)
-    item: dict[str, Any] = {
-        "pspReference": f"881{number}",
-        "originalReference": "880",
-        "merchantAccountCode": "Shop",
-        "merchantReference": "order",
-        "amount": {"value": 1999, "currency": "EUR"},
-        "eventCode": "AUTHORISATION",
-        "success": "true",
-    }
-    tree: dict[str, Any] = {
-        "update_id": number,
-        "timestamp": "1767225600",
-        "serviceUrl": "https://smba.example.com/",
-        "channelId": "msteams",
-        "notificationItems": [{"NotificationRequestItem": item}],
-        "text": "",
-    }
-    entry = {"id": 1234567890, "name": "A. N. Other", "tags": ["one", "two"], "note": "some words that stand for others"}
-    tree["entries"] = [entry] * max(0, (size - len(orjson.dumps(tree)) - 200) // (len(orjson.dumps(entry)) + 1))
-    tree["text"] = "x" * max(0, size - len(orjson.dumps(tree)))
-    return orjson.dumps(tree)
 
 
 def rule_of(case: Case, size: int, folder: Path) -> tuple[Rule, list[Request]]:
@@ -149,11 +173,11 @@ def rule_of(case: Case, size: int, folder: Path) -> tuple[Rule, list[Request]]:
     loaded = read_policy(folder / "policy.json", {}, now=NOW)
     (found,) = loaded.policy.routes
     secrets = loaded.secrets["bot"]
-    given = [(b"Content-Type", b"application/x-www-form-urlencoded")] if case.form else []
+    given = [(b"Content-Type", b"application/x-www-form-urlencoded")] if case.body is form_body else []
     private = case.key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) if case.key else None
 
     def asked(number: int) -> Request:
-        body, at = body_of(size, number, form=case.form), NOW + number
+        body, at = case.body(size, number), NOW + number
         made = genuine(found, secrets, body, host=HOST, at=at, given=given, key=private)
         return Request(made_head(made.fields, target=made.target, arrived=at), made.body)
 

@@ -55,10 +55,11 @@ def signed(fields: dict[str, Any], key: str = KEY) -> str:
     return base64.b64encode(hmac.digest(bytes.fromhex(key), message.encode(), "sha256")).decode()
 
 
-def body(*items: Any) -> bytes:
-    """A delivery of these items."""
+def body(*items: Any, tight: bool = False) -> bytes:
+    """A delivery of these items, with spaces between, or none."""
     listed = [{"NotificationRequestItem": one} for one in items]
-    return json.dumps({"live": "true", "notificationItems": listed}, ensure_ascii=False).encode()
+    between = (",", ":") if tight else None
+    return json.dumps({"live": "true", "notificationItems": listed}, ensure_ascii=False, separators=between).encode()
 
 
 async def adyen(folder: Path, **route: Any) -> Compiled:
@@ -143,6 +144,7 @@ async def test_shapes(sent: bytes, reason: Reason, tmp_path: Path) -> None:
     assert (await (await adyen(tmp_path)).judge(request(sent))).reason is reason
 
 
+@pytest.mark.parametrize("tight", [False, True])
 @pytest.mark.parametrize(
     ("found", "doubled"),
     [
@@ -151,13 +153,39 @@ async def test_shapes(sent: bytes, reason: Reason, tmp_path: Path) -> None:
         (b'"success": "true"', b'"succes\\u0073": "false", "success": "true"'),
         (b'"amount"', b'"amount": {"value": 1}, "amount"'),
         (b'"notificationItems"', b'"notificationItems": [], "notificationItems"'),
+        (b'"notificationItems"', b'"notification\\u0049tems": [], "notificationItems"'),
+        (b'"NotificationRequestItem"', b'"NotificationRequestItem" : {}, "NotificationRequestItem"'),
+        (b'"NotificationRequestItem"', b'"NotificationRequest\\u0049tem": {}, "NotificationRequestItem"'),
+        (b'"NotificationRequestItem"', b'"NotificationRequestItem": {"success": "false"}, "NotificationRequestItem"'),
     ],
 )
-async def test_doubled_names(found: bytes, doubled: bytes, tmp_path: Path) -> None:
+async def test_doubled_names(found: bytes, doubled: bytes, tight: bool, tmp_path: Path) -> None:
     """A signed field that stands twice is refused: the bot may read the one that is not signed."""
-    sent = body(item())
+    sent, found = body(item(), tight=tight), found.replace(b" ", b"") if tight else found
     assert sent.count(found) == 1
     assert (await (await adyen(tmp_path)).judge(request(sent.replace(found, doubled)))).reason is MALFORMED
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_second_item_beside_one_that_is_written_tight(count: int, tmp_path: Path) -> None:
+    """An item that stands there as it is written anew hides none beside it, in front of it or behind it."""
+    gate = await adyen(tmp_path)
+    good = body(*[item()] * count, tight=True)
+    forged = b'"NotificationRequestItem":' + json.dumps(item(success="false"), separators=(",", ":")).encode()
+    begin, end = b'"notificationItems":[{', b"}]}"
+    assert good.endswith(end)
+    assert (await gate.judge(request(good))).reason is OK
+    assert (await gate.judge(request(good.replace(begin, begin + forged + b",")))).reason is MALFORMED
+    assert (await gate.judge(request(good.removesuffix(end) + b"," + forged + end))).reason is MALFORMED
+
+
+async def test_deep_nesting(tmp_path: Path) -> None:
+    """What nobody signed may be nested as deep as JSON may be here."""
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    sent = body(item(reason=deep), tight=True)
+    assert (await (await adyen(tmp_path)).judge(request(sent))).reason is OK
 
 
 async def test_words_that_only_look_doubled(tmp_path: Path) -> None:
