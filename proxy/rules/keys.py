@@ -117,12 +117,13 @@ _MOST_FIELDS: Final = 1000
 
 
 def _only(encoded: bytes, name: bytes) -> bytes | None:
-    # SECURITY: a form may be read before anything is proved, so its fields are counted before each is looked at.
-    if encoded.count(b"&") >= _MOST_FIELDS:
+    # SECURITY: a form may be read before anything is proved, so no more fields are parted than may be there.
+    fields = encoded.split(b"&", _MOST_FIELDS)
+    if len(fields) > _MOST_FIELDS:
         return None
     values = [
         unquote_to_bytes(value.replace(b"+", b" "))
-        for key, _, value in (pair.partition(b"=") for pair in encoded.split(b"&"))
+        for key, _, value in (field.partition(b"=") for field in fields)
         if unquote_to_bytes(key.replace(b"+", b" ")) == name
     ]
     return values[0] if len(values) == 1 else None

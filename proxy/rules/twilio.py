@@ -13,12 +13,16 @@ from proxy.messages import Request
 from proxy.policy.particular import TwilioSignature
 from proxy.policy.secrets import Secret
 from proxy.rules.base import verdicts_on
-from proxy.rules.schemes import decoded, hmac_digest, same, signed_url
+from proxy.rules.schemes import decoder, hmac_digest, hmac_under, same, signed_url
 from proxy.verdict import Pass, RuleName, Verdict
 
 _MOST_FIELDS: Final = 1000
 _FORM: Final = b"application/x-www-form-urlencoded"
 _BODY_HASH: Final = b"bodySHA256"
+
+_SPACED: Final = bytes.maketrans(b"+", b" ")
+
+_decoded: Final = decoder("base64")
 
 
 class Twilio:
@@ -28,10 +32,11 @@ class Twilio:
 
     def __init__(self, settings: TwilioSignature, secrets: Sequence[Secret], public_url: str) -> None:
         self._header = (settings.header or "").lower().encode()
-        self._secrets = tuple((secret, Pass(secret.id)) for secret in secrets)
         # SECURITY: the key's own, never what a request says: X-Twilio-Webhooks-Signature-Settings is not signed.
-        self._algorithm = settings.algorithm
-        self._urls = tuple(map(signed_url, _spellings(public_url)))
+        self._keyed = tuple((one, hmac_under(one.reveal(), settings.algorithm), Pass(one.id)) for one in secrets)
+        base, _, query = public_url.partition("?")
+        self._addresses = tuple(one.encode() for one in _spellings(base))
+        self._query = query.encode() or None
         self._absent, self._malformed, self._mismatch = verdicts_on(settings)
 
     def check(self, request: Request) -> Verdict:
@@ -40,25 +45,32 @@ class Twilio:
         given = head.named.get(self._header)
         if not given:
             return self._malformed if self._header in head.repeated else self._absent
-        signature = decoded(given, "base64")
-        fields = _fields(request)
+        signature, form = _decoded(given), is_form(request)
+        fields = _fields(request.body) if form else b""
         if signature is None or self._header in head.repeated or fields is None:
             return self._malformed
-        if not _bound(request):
+        if not form and request.body and not _bound(request):
             return self._mismatch
-        messages = [message for url in self._urls for message in _messages(url(request) or b"", fields)]
+        messages = self._messages(self._query if head.query is None else head.query, fields)
         verdict: Verdict = self._mismatch
-        for secret, matched in self._secrets:
+        for secret, digest, matched in self._keyed:
             # SECURITY: no early exit, neither among the secrets nor among the spellings.
-            right = [same(hmac_digest(secret.reveal(), message, self._algorithm), signature) for message in messages]
+            right = [same(digest(message), signature) for message in messages]
             if any(right) and secret.active(head.arrived):
                 verdict = matched
         return verdict
 
+    def _messages(self, query: bytes | None, fields: bytes) -> list[bytes]:
+        """What may have been signed: each spelling of the address with each of the query."""
+        if query is None:
+            return [address + fields for address in self._addresses]
+        return [b"%b?%b%b" % (address, one, fields) for one in _queries(query) for address in self._addresses]
+
 
 def signed_request(secret: bytes, public_url: str, request: Request, algorithm: str = "sha1") -> bytes:
     """The signature of a request as Twilio makes it, written for the header."""
-    message = (signed_url(public_url)(request) or b"") + (_fields(request) or b"")
+    fields = _fields(request.body) if is_form(request) else b""
+    message = (signed_url(public_url)(request) or b"") + (fields or b"")
     return base64.b64encode(hmac_digest(secret, message, algorithm))
 
 
@@ -69,31 +81,31 @@ def with_body_hash(query: bytes, body: bytes) -> bytes:
 
 def is_form(request: Request) -> bool:
     """Whether the body's fields are signed by themselves."""
-    kind = request.head.named.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    return kind == _FORM
+    kind = request.head.named.get(b"content-type", b"")
+    return kind == _FORM or kind.partition(b";")[0].strip().lower() == _FORM
 
 
-def _fields(request: Request) -> bytes | None:
-    """The names and distinct values of a form, sorted, nothing between; empty for other bodies, ``None`` for too many."""
-    if not is_form(request):
-        return b""
-    # SECURITY: nothing is proved yet, so the fields are counted before each is looked at.
-    if request.body.count(b"&") >= _MOST_FIELDS:
+def _fields(body: bytes) -> bytes | None:
+    """The names and distinct values of a form, sorted, nothing between; ``None`` for too many."""
+    # SECURITY: nothing is proved yet, so no more is parted than may be there.
+    parts = body.translate(_SPACED).split(b"&", _MOST_FIELDS)
+    if len(parts) > _MOST_FIELDS:
         return None
-    pairs = (field.partition(b"=") for field in request.body.split(b"&") if field)
-    found = {(_plain(name), _plain(value)) for name, _, value in pairs}
-    return b"".join(name + value for name, value in sorted(found))
-
-
-def _plain(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    found: list[tuple[bytes, bytes]] = []
+    for field in parts:
+        if field:
+            name, _, value = field.partition(b"=")
+            if b"%" in field:
+                name, value = unquote_to_bytes(name), unquote_to_bytes(value)
+            found.append((name, value))
+    if len(dict(found)) < len(found):
+        found = list(set(found))
+    return b"".join([text for pair in sorted(found) for text in pair])
 
 
 def _bound(request: Request) -> bool:
-    """Whether the signature covers the body: as a form, by its hash in the URL, or because there is none."""
-    if not request.body or is_form(request):
-        return True
-    pairs = (one.partition(b"=") for one in (request.head.query or b"").split(b"&"))
+    """Whether the signature covers a body that is no form, by its hash in the URL."""
+    pairs = [one.partition(b"=") for one in (request.head.query or b"").split(b"&")]
     given = [value for name, _, value in pairs if name == _BODY_HASH]
     return len(given) == 1 and same(given[0].lower(), hashlib.sha256(request.body).hexdigest().encode())
 
@@ -109,14 +121,13 @@ def _spellings(url: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parts._replace(netloc=netloc).geturl() for netloc in spelled))
 
 
-def _messages(url: bytes, fields: bytes) -> list[bytes]:
-    """The URL as it came, with the apostrophe escaped, and with its query written anew, as Twilio's older libraries do."""
-    base, mark, query = url.partition(b"?")
-    found = [url]
+def _queries(query: bytes) -> list[bytes]:
+    """The query as it came, with the apostrophe escaped, and written anew, as Twilio's older libraries do."""
+    found = [query]
     if b"'" in query:
-        found.append(base + mark + query.replace(b"'", b"%27"))
+        found.append(query.replace(b"'", b"%27"))
     if b"%" in query or b"+" in query:
         # Latin-1 is a byte a character: what is no ASCII, UTF-8 or not, is escaped byte for byte.
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
-        found.append(base + mark + urlencode(pairs, encoding="latin-1").encode())
-    return [one + fields for one in found]
+        found.append(urlencode(pairs, encoding="latin-1").encode())
+    return found
