@@ -7,6 +7,7 @@ token says which key it wants by ``kid``, and nothing else that it says about it
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -25,6 +26,7 @@ from proxy.rules.keys import Read, ambiguity, pointer, reader, written
 from proxy.verdict import PASS, Cause, Fail, Pass, Reason, RuleName, Verdict
 
 _MOST_BYTES: Final = 16 * 1024
+_KEPT_BYTES: Final = 1024
 
 
 class _Owner(NamedTuple):
@@ -43,7 +45,7 @@ class _Owner(NamedTuple):
         if self.secret is not None and not self.secret.active(now):
             return False
         named = claims.get("aud")
-        if self.audiences and self.audiences.isdisjoint([named] if isinstance(named, str) else _words(named)):
+        if self.audiences and self.audiences.isdisjoint((named,) if isinstance(named, str) else _words(named)):
             return False
         issuer = claims.get("iss")
         return not self.issuers or (isinstance(issuer, str) and issuer in self.issuers)
@@ -63,7 +65,7 @@ class Jwt:
     name: Final = RuleName.SIGNATURE
 
     def __init__(self, settings: JwtSignature, secrets: Sequence[Secret], keyring: Keyring) -> None:
-        self._settings = settings
+        self._algorithms = tuple(settings.algorithms)
         self._header = settings.header.lower().encode()
         self._prefix = settings.prefix.lower().encode()
         self._jws = PyJWS(settings.algorithms, {"verify_signature": True, "enforce_minimum_key_length": True})
@@ -122,11 +124,11 @@ class Jwt:
 
     def _verified(self, token: bytes, key: VerifyingKey) -> dict[str, Any] | None:
         # SECURITY: what the policy allows and what the key is for; the token's own alg must be among these.
-        algorithms = [one for one in key.algorithms if one in self._settings.algorithms]
+        algorithms = [one for one in key.algorithms if one in self._algorithms]
         if not algorithms:
             return None
         try:
-            claims = orjson.loads(self._jws.decode(token, key.key, algorithms))
+            claims = orjson.loads(self._jws.decode_complete(token, key.key, algorithms)["payload"])
         except (PyJWTError, orjson.JSONDecodeError):
             return None
         return claims if isinstance(claims, dict) else None
@@ -136,19 +138,22 @@ class _Claims:
     """What the claims of a genuine token must say about this request."""
 
     def __init__(self, settings: JwtSignature) -> None:
-        self._settings = settings
+        self._required = frozenset(settings.required)
         self._exact = tuple(settings.claims.items())
         self._same = _places(settings.same)
         self._lists = _places(settings.key_lists)
+        self._leeway = settings.leeway
 
     def hold(self, claims: dict[str, Any], key: VerifyingKey, request: Request) -> bool:
         """Whether all is there, and what the claims and the key repeat of the request is what stands in it."""
-        if any(name not in claims for name in self._settings.required):
+        if not claims.keys() >= self._required:
             return False
-        if any(claims.get(name) != value for name, value in self._exact):
-            return False
-        if any(_single(read, twice, request) != _text(claims.get(name)) for name, read, twice in self._same):
-            return False
+        for name, wanted in self._exact:
+            if claims.get(name) != wanted:
+                return False
+        for name, read, twice in self._same:
+            if _single(read, twice, request) != _text(claims.get(name)):
+                return False
         for name, read, twice in self._lists:
             listed = key.lists.get(name)
             value = _single(read, twice, request) if listed is not None else None
@@ -158,11 +163,12 @@ class _Claims:
 
     def timely(self, claims: dict[str, Any], now: float) -> bool:
         """RFC 7519 sections 4.1.4 to 4.1.6, at the moment of arrival."""
-        early, late = now - self._settings.leeway, now + self._settings.leeway
-        ends, begins = claims.get("exp"), (claims.get("nbf"), claims.get("iat"))
-        if not all(one is None or (isinstance(one, int | float) and not isinstance(one, bool)) for one in (ends, *begins)):
-            return False
-        return (ends is None or early < ends) and all(one is None or one <= late for one in begins)
+        early, late = now - self._leeway, now + self._leeway
+        ends, begins, issued = claims.get("exp"), claims.get("nbf"), claims.get("iat")
+        for one in (ends, begins, issued):
+            if one is not None and type(one) is not int and type(one) is not float:
+                return False
+        return (ends is None or early < ends) and (begins is None or begins <= late) and (issued is None or issued <= late)
 
 
 _Place = tuple[str, Read, Callable[[bytes], bool]]
@@ -193,11 +199,17 @@ class _Asked(NamedTuple):
 
 
 def _asked(token: bytes) -> _Asked | None:
-    first, _, rest = token.partition(b".")
-    if rest.count(b".") != 1:
+    parts = token.split(b".", 3)
+    if len(parts) != 3:
         return None
+    return _header(parts[0]) if len(parts[0]) <= _KEPT_BYTES else _header.__wrapped__(parts[0])
+
+
+@lru_cache(maxsize=64)
+def _header(segment: bytes) -> _Asked | None:
+    """A token's header is the same in all that were signed with one key, so that the last ones are kept."""
     try:
-        header = orjson.loads(base64.urlsafe_b64decode(first + b"=" * (-len(first) % 4)))
+        header = orjson.loads(base64.urlsafe_b64decode(segment + b"=" * (-len(segment) % 4)))
     except (binascii.Error, orjson.JSONDecodeError):
         return None
     kid = header.get("kid") if isinstance(header, dict) else b""

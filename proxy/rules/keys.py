@@ -135,8 +135,23 @@ def pointer(text: str) -> tuple[str, ...]:
 
 
 def _json(tokens: tuple[str, ...]) -> Read:
+    if len(tokens) == 1:
+        return _member(tokens)
+
     def read(request: Request) -> bytes | None:
         return written(at(request.document(), tokens))
+
+    return read
+
+
+def _member(tokens: tuple[str, ...]) -> Read:
+    """The same for what stands in the outermost object, as it mostly does."""
+    (name,) = tokens
+
+    def read(request: Request) -> bytes | None:
+        document = request.document()
+        found = document.get(name) if isinstance(document, dict) else at(document, tokens)
+        return found.encode() if type(found) is str else written(found)
 
     return read
 
