@@ -24,7 +24,7 @@ from proxy.policy.foreign_signatures import JwtSignature, PaypalSignature, SnsSi
 from proxy.policy.keysets import read_jwks
 from proxy.policy.message_signatures import DIGEST, MessageSignature, read_key
 from proxy.policy.secrets import Secret
-from proxy.rules.components import Uncovered, signature_base
+from proxy.rules.components import Uncovered, lines
 from proxy.rules.keys import reader
 from proxy.rules.privatekey import private_key, side_by_side
 from proxy.rules.sns import HASHES, SIGNED, signed_text
@@ -86,13 +86,14 @@ def message_fields(
         extra.append((b"Content-Digest", b"sha-256=:" + digest + b":"))
     head = request.head
     fields = (*head.fields, *extra)
-    names = [name.lower() for name, _ in fields]
-    whole = Request(head._replace(fields=fields, names=names), request.body)
+    names, named = [name.lower() for name, _ in fields], {name.lower(): value for name, value in extra}
+    whole = Request(head._replace(fields=fields, names=names, named={**head.named, **named}), request.body)
     parameters: Parameters = (("created", int(at)), ("keyid", secret.id), ("alg", wanted.algorithm))
     parameters += (("tag", settings.tag),) if settings.tag else ()
-    covered = InnerList(tuple(Item(name, ()) for name in settings.components or _USUAL), parameters)
+    items = tuple(Item(name, ()) for name in settings.components or _USUAL)
+    covered = write(InnerList(items, parameters))
     try:
-        base, _ = signature_base(covered, whole, public_url)
+        base = lines(items, public_url).base(whole, covered[len(write(InnerList(items, ()))) :])
     except Uncovered:
         raise HookgateError("what is signed is not in the request: give the header with --header 'NAME: VALUE'") from None
     shared = wanted.algorithm == "hmac-sha256"
@@ -100,7 +101,7 @@ def message_fields(
     label = (settings.label or "sig1").encode()
     return [
         *extra,
-        (b"Signature-Input", label + b"=" + write(covered)),
+        (b"Signature-Input", label + b"=" + covered),
         (b"Signature", label + b"=" + write(Item(value, ()))),
     ]
 

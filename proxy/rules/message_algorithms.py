@@ -21,22 +21,22 @@ def verifier(key: MessageKey) -> Verify:
         case "hmac-sha256":
             return lambda base, signature: hmac.compare_digest(hmac.digest(public, base, "sha256"), signature)
         case "ed25519":
-            return _told(lambda base, signature: public.verify(signature, base))
+            return _told(public.verify)
         case "ecdsa-p256-sha256":
-            return _told(lambda base, signature: public.verify(_der(signature, 32), base, ec.ECDSA(SHA256())))
+            return _told(lambda signature, base: public.verify(_der(signature, 32), base, ec.ECDSA(SHA256())))
         case "ecdsa-p384-sha384":
-            return _told(lambda base, signature: public.verify(_der(signature, 48), base, ec.ECDSA(SHA384())))
+            return _told(lambda signature, base: public.verify(_der(signature, 48), base, ec.ECDSA(SHA384())))
         case "rsa-pss-sha512":
             pss = padding.PSS(padding.MGF1(SHA512()), 64)
-            return _told(lambda base, signature: public.verify(signature, base, pss, SHA512()))
+            return _told(lambda signature, base: public.verify(signature, base, pss, SHA512()))
         case "rsa-v1_5-sha256":
-            return _told(lambda base, signature: public.verify(signature, base, padding.PKCS1v15(), SHA256()))
+            return _told(lambda signature, base: public.verify(signature, base, padding.PKCS1v15(), SHA256()))
 
 
 def _told(check: Callable[[bytes, bytes], None]) -> Verify:
     def verify(base: bytes, signature: bytes) -> bool:
         try:
-            check(base, signature)
+            check(signature, base)
         except InvalidSignature:
             return False
         return True

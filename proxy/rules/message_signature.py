@@ -5,21 +5,25 @@ stands, signed or not. SECURITY: the message chooses neither the algorithm nor w
 """
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from proxy.messages import Head, Request
 from proxy.policy.message_signatures import MessageSignature, read_key
 from proxy.policy.secrets import Secret
 from proxy.rules.base import verdicts_on
-from proxy.rules.components import Uncovered, signature_base
+from proxy.rules.components import Lines, Uncovered, field, lines
+from proxy.rules.covered import Covered, covered
 from proxy.rules.message_algorithms import verifier
 from proxy.rules.schemes import same
-from proxy.rules.structured_fields import InnerList, Item, dictionary
+from proxy.rules.structured_fields import InnerList, Item, dictionary, sole_bytes
 from proxy.verdict import Cause, Pass, RuleName, Verdict
 
-_HASHES: Final = {"sha-256": "sha256", "sha-512": "sha512"}
+_HASHES: Final = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 _MOST_SIGNATURES: Final = 8
+_KEPT_BYTES: Final = 1024
 
 
 class _Keyed(NamedTuple):
@@ -39,7 +43,11 @@ class MessageSignatures:
 
     def __init__(self, settings: MessageSignature, secrets: Sequence[Secret], public_url: str | None) -> None:
         self._settings = settings
+        self._label, self._tag = settings.label, settings.tag
+        self._any = settings.label is None and settings.tag is None
         self._public_url = public_url
+        self._kept = lru_cache(maxsize=64)(self._read)
+        """The lists that came last: a sender's is the same in all its requests."""
         keys = [(secret, read_key(secret.reveal(), settings.algorithm)) for secret in secrets]
         self._keyed = tuple(_Keyed(secret, key.algorithm, verifier(key), Pass(secret.id)) for secret, key in keys)
         self._ids = frozenset(secret.id for secret in secrets)
@@ -49,40 +57,50 @@ class MessageSignatures:
     def check(self, request: Request) -> Verdict:
         """The digest, what is covered, the times, and then the signature with every key that may have made it."""
         head = request.head
-        if b"signature" not in head.named and b"signature-input" not in head.named:
-            return self._absent
         try:
-            covered, signature = self._chosen(head)
-            base, names = signature_base(covered, request, self._public_url)
+            chosen, signature = self._chosen(head)
+            found, enough = (self._kept if len(chosen.items) <= _KEPT_BYTES else self._read)(chosen.items)
+            base = found.base(request, chosen.ending)
         except (ValueError, Uncovered):
-            return self._malformed
-        if self._settings.lacking(names):
+            there = b"signature" in head.named or b"signature-input" in head.named
+            return self._malformed if there else self._absent
+        if not enough:
             return self._malformed
         if b"content-digest" in head.named and not _digest_holds(request):
             return self._mismatch
-        verdict = self._verified(covered, base, signature, head.arrived)
-        return verdict if verdict is self._mismatch or self._timely(covered, head.arrived) else self._stale
+        verdict = self._verified(chosen, base, signature, head.arrived)
+        return verdict if verdict is self._mismatch or self._timely(chosen, head.arrived) else self._stale
 
-    def _chosen(self, head: Head) -> tuple[InnerList, bytes]:
+    def _read(self, items: bytes) -> tuple[Lines, bool]:
+        """The lines for a list as it is written, and whether they cover all that they must."""
+        (member,) = dictionary(b"a=" + items).values()
+        if not isinstance(member, InnerList):
+            raise Uncovered
+        found = lines(member.items, self._public_url)
+        return found, not self._settings.lacking(found.whole)
+
+    def _chosen(self, head: Head) -> tuple[Covered, bytes]:
         """SECURITY: where more than one could be meant, none is: an unproved one must not lend its name to another."""
-        inputs, signatures = dictionary(_field(head, b"signature-input")), dictionary(_field(head, b"signature"))
+        inputs, text = covered(field(head, b"signature-input")), field(head, b"signature")
+        sole = sole_bytes(text) if self._any and len(inputs) == 1 else None
+        if sole is not None and sole[0] in inputs and inputs[sole[0]].items:
+            return inputs[sole[0]], sole[1]
+        signatures = dictionary(text)
         if inputs.keys() != signatures.keys() or len(inputs) > _MOST_SIGNATURES:
             raise ValueError("signatures and what they cover do not belong together")
-        label, tag = self._settings.label, self._settings.tag
-        chosen = [
-            (covered, signatures[name])
-            for name, covered in inputs.items()
-            if (label is None or name == label) and (tag is None or covered.parameter("tag") == tag)
-        ]
-        if len(chosen) != 1:
+        found = [(one, signatures[label]) for label, one in inputs.items() if self._any or self._is_meant(label, one)]
+        if len(found) != 1:
             raise ValueError("no one signature is meant")
-        covered, signature = chosen[0]
-        if not isinstance(covered, InnerList) or not isinstance(signature, Item) or not isinstance(signature.value, bytes):
+        ((meant, signature),) = found
+        if not meant.items or type(signature) is not Item or type(signature.value) is not bytes:
             raise ValueError("not of the types that RFC 9421 section 4 demands")
-        return covered, signature.value
+        return meant, signature.value
 
-    def _verified(self, covered: InnerList, base: bytes, signature: bytes, now: float) -> Verdict:
-        algorithm, keyid = covered.parameter("alg"), covered.parameter("keyid")
+    def _is_meant(self, label: str, one: Covered) -> bool:
+        return self._label in {None, label} and self._tag in {None, one.parameters.get(b"tag")}
+
+    def _verified(self, chosen: Covered, base: bytes, signature: bytes, now: float) -> Verdict:
+        algorithm, keyid = chosen.parameters.get(b"alg"), chosen.parameters.get(b"keyid")
         verdict: Verdict = self._mismatch
         for keyed in self._keyed:
             if algorithm is not None and algorithm != keyed.algorithm:
@@ -93,32 +111,31 @@ class MessageSignatures:
                 verdict = keyed.matched
         return verdict
 
-    def _timely(self, covered: InnerList, now: float) -> bool:
+    def _timely(self, chosen: Covered, now: float) -> bool:
         """RFC 9421 section 2.3: created and expires, in whole seconds."""
         settings = self._settings
-        created, expires = covered.parameter("created"), covered.parameter("expires")
-        if not all(one is None or type(one) is int for one in (created, expires)):
+        created, expires = chosen.parameters.get(b"created"), chosen.parameters.get(b"expires")
+        if (created is not None and type(created) is not int) or (expires is not None and type(expires) is not int):
             return False
-        if type(expires) is int and now >= expires:
+        if expires is not None and now >= expires:
             return False
-        if type(created) is not int:
+        if created is None:
             return settings.created == "optional"
         return created - settings.future <= now <= created + settings.tolerance
 
 
-def _field(head: Head, name: bytes) -> bytes:
-    """All lines of a field as one (RFC 9110 section 5.3)."""
-    return b", ".join(value for one, (_, value) in zip(head.names, head.fields, strict=True) if one == name)
-
-
 def _digest_holds(request: Request) -> bool:
     """Whether every digest of a hash that we know is that of the body, and there is one."""
+    text = field(request.head, b"content-digest")
+    # As nearly all write it, it need not be read.
+    if text[:9] == b"sha-256=:" and text[9:-1] == b64encode(hashlib.sha256(request.body).digest()) and text[-1:] == b":":
+        return True
     try:
-        digests = dictionary(_field(request.head, b"content-digest"))
+        digests = dictionary(text)
     except ValueError:
         return False
-    known = [(_HASHES[name], item) for name, item in digests.items() if name in _HASHES]
+    known = [(begin, item) for name, item in digests.items() if (begin := _HASHES.get(name)) is not None]
     return bool(known) and all(
-        isinstance(item, Item) and isinstance(item.value, bytes) and same(hashlib.new(hash_, request.body).digest(), item.value)
-        for hash_, item in known
+        isinstance(item, Item) and isinstance(item.value, bytes) and same(begin(request.body).digest(), item.value)
+        for begin, item in known
     )

@@ -53,6 +53,7 @@ _SPECIAL: Final = re.compile(r'["\\]')
 _BYTES: Final = re.compile(rb":[A-Za-z0-9+/]*={0,2}:")
 _TOKEN: Final = re.compile(rb"[A-Za-z*][!#$%&'*+.^_`|~0-9A-Za-z:/-]*")
 _BOOLEAN: Final = re.compile(rb"\?[01]")
+_SOLE: Final = re.compile(rb"([a-z*][a-z0-9_.*-]*+)=:([A-Za-z0-9+/]{1,4096}+={0,2}):")
 _COMMA: Final = re.compile(rb"[ \t]*,[ \t]*")
 _SPACES: Final = re.compile(rb" +")
 
@@ -78,6 +79,15 @@ def dictionary(text: bytes) -> dict[str, Member]:
         if reader.ended:
             raise ValueError("a comma behind the last member")
     return members
+
+
+def sole_bytes(text: bytes) -> tuple[str, bytes] | None:
+    """Key and value of a dictionary with one member alone, of bytes, as most signatures stand there; ``None`` for all else."""
+    found = _SOLE.fullmatch(text)
+    if found is None:
+        return None
+    key, value = found.groups()
+    return key.decode(), _unpadded(value)
 
 
 class _Reader:
@@ -148,9 +158,9 @@ class _Reader:
 
 
 def _unpadded(written: bytes) -> bytes:
-    bare = written.rstrip(b"=")
+    """The bytes, whether their padding is there or not; what is written are letters of base64 alone."""
     try:
-        return base64.b64decode(bare + b"=" * (-len(bare) % 4), validate=True)
+        return binascii.a2b_base64(written + b"==")
     except binascii.Error:
         raise ValueError("not base64") from None
 

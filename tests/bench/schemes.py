@@ -39,8 +39,8 @@ SECRET = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"  # n
 NOW = 1_767_225_600.0
 APP = "11111111-2222-3333-4444-555555555555"
 REQUESTS = 8
-_TURN = 0.00025  # seconds at least, and one pass over the requests
-_TURNS = 4  # a round
+_TURN = 0.0002  # seconds at least, and one pass over the requests
+_ROUND = 0.005  # seconds for each, and one turn
 
 Rule = Callable[[Head, bytes], Verdict]
 Calls = Callable[[], None]
@@ -197,9 +197,11 @@ def best(rule: Calls, bare: Calls, rounds: int) -> tuple[float, float]:
         call()
     started = time.perf_counter()
     bare()
-    calls = max(1, min(1000, int(_TURN / max(time.perf_counter() - started, 1e-7))))
+    once = max(time.perf_counter() - started, 1e-6)
+    calls = max(1, int(_TURN / once))
+    turns = max(rounds, int(rounds * _ROUND / (calls * once)))
     spent: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds * _TURNS):
+    for _ in range(turns):
         for call, times in zip((rule, bare), spent, strict=True):
             before = time.process_time()
             for _ in range(calls):

@@ -242,6 +242,12 @@ CHOICES: list[tuple[str, list[Field], dict[str, str], Reason]] = [
         {"tag": "app"},
         MALFORMED,
     ),
+    (
+        "the tag on what is no list, too",
+        _joined(signed(parameters=STAMP + ';tag="app"'), [(b"Signature-Input", b'b=1;tag="app"'), (b"Signature", b"b=:YWJj:")]),
+        {"tag": "app"},
+        MALFORMED,
+    ),
     ("the same name twice", _joined(signed(), signed()), {}, MALFORMED),
     ("no signature for what is covered", signed()[:1], {}, MALFORMED),
     ("nothing covered for the signature", signed()[1:], {}, MALFORMED),
@@ -260,6 +266,17 @@ CHOICES: list[tuple[str, list[Field], dict[str, str], Reason]] = [
 async def test_which_one_counts(fields: list[Field], settings: dict[str, str], reason: Reason, tmp_path: Path) -> None:
     """Exactly one signature is judged: the only one, or the one with the name or the tag that the policy says."""
     assert (await judged(await gate(tmp_path, **settings), fields)).reason is reason
+
+
+async def test_one_after_another(tmp_path: Path) -> None:
+    """Each request is judged by the list that stands in it, whatever stood in those before."""
+    made = await gate(tmp_path)
+    short, other = tuple(part for part in ALL if part != "content-digest"), (*reversed(ALL), '"x-twice"')
+    for _ in range(2):
+        for parts, reason in ((ALL, OK), (short, MALFORMED), (other, OK), (("@status", *ALL), MALFORMED)):
+            assert (await judged(made, signed(parts))).reason is reason
+            stolen = [signed(parts)[0], signed((*parts, "@scheme"))[1]]
+            assert (await judged(made, stolen)).reason is (MISMATCH if reason is OK else reason)
 
 
 ED = ed25519.Ed25519PrivateKey.generate()
