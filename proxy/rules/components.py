@@ -119,7 +119,7 @@ def _field(item: Item, name: str) -> Value:
     wanted = name.encode()
     match item.parameters:
         case ():
-            return lambda request: field(request.head, wanted)
+            return _whole(wanted)
         case (("bs", True),):
             return lambda request: b", ".join(
                 b":" + base64.b64encode(value) + b":" for value in _field_lines(request.head, wanted)
@@ -128,6 +128,15 @@ def _field(item: Item, name: str) -> Value:
             return lambda request: _member(field(request.head, wanted), key)
         case _:
             raise Uncovered
+
+
+def _whole(name: bytes) -> Value:
+    def read(request: Request) -> bytes:
+        head = request.head
+        found = head.named.get(name)
+        return field(head, name) if found is None or name in head.repeated else found.strip(b" \t")
+
+    return read
 
 
 def field(head: Head, name: bytes) -> bytes:

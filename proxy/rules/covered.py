@@ -7,7 +7,7 @@ not be written anew. All else goes through the parser of structured fields; both
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 from proxy.rules.structured_fields import BareItem, InnerList, Member, dictionary, write
 
@@ -20,18 +20,15 @@ _QUOTE: Final = ord('"')
 _MOST_USUAL: Final = 1024
 
 
-class Covered(NamedTuple):
-    """One signature's list and parameters, both as the signature base has them."""
-
-    items: bytes
-    """The canonical form of the inner list without its parameters; empty for what is no inner list."""
-    parameters: Mapping[bytes, BareItem]
-    ending: bytes
-    """The canonical form of the parameters."""
+Parameters = Mapping[bytes, BareItem]
+Covered = tuple[str, bytes, Parameters, bytes]
+"""A label, the canonical form of the inner list without its parameters (empty for what is no inner list), the parameters, and
+their canonical form: list and parameters as the signature base has them.
+"""
 
 
-def covered(text: bytes) -> dict[str, Covered]:
-    """By label.
+def covered(text: bytes) -> list[Covered]:
+    """What stands there, in its order.
 
     Raises:
         ValueError: it is no dictionary, or a key or parameter stands twice. The message quotes nothing.
@@ -39,8 +36,7 @@ def covered(text: bytes) -> dict[str, Covered]:
     begin, mark, ending = text.partition(b")")
     begun = _begun(begin + mark) if len(text) <= _MOST_USUAL and _ENDING.fullmatch(ending) else None
     if begun is None:
-        return {label: _written(member) for label, member in dictionary(text).items()}
-    label, items = begun
+        return [_written(label, member) for label, member in dictionary(text).items()]
     written = ending.split(b";")
     parameters: dict[bytes, BareItem] = {}
     for one in written[1:]:
@@ -48,7 +44,7 @@ def covered(text: bytes) -> dict[str, Covered]:
         parameters[name] = value[1:-1].decode() if value[0] == _QUOTE else int(value)
     if len(parameters) != len(written) - 1:
         raise ValueError("a parameter stands twice")
-    return {label: Covered(items, parameters, ending)}
+    return [(*begun, parameters, ending)]
 
 
 @lru_cache(maxsize=64)
@@ -58,9 +54,9 @@ def _begun(text: bytes) -> tuple[str, bytes] | None:
     return None if found is None else (found[1].decode(), found[2])
 
 
-def _written(member: Member) -> Covered:
+def _written(label: str, member: Member) -> Covered:
     parameters = {name.encode(): value for name, value in member.parameters}
     if not isinstance(member, InnerList):
-        return Covered(b"", parameters, b"")
+        return label, b"", parameters, b""
     items = write(InnerList(member.items, ()))
-    return Covered(items, parameters, write(member)[len(items) :])
+    return label, items, parameters, write(member)[len(items) :]

@@ -15,7 +15,7 @@ from proxy.policy.message_signatures import MessageSignature, read_key
 from proxy.policy.secrets import Secret
 from proxy.rules.base import verdicts_on
 from proxy.rules.components import Lines, Uncovered, field, lines
-from proxy.rules.covered import Covered, covered
+from proxy.rules.covered import Covered, Parameters, covered
 from proxy.rules.message_algorithms import verifier
 from proxy.rules.schemes import same
 from proxy.rules.structured_fields import InnerList, Item, dictionary, sole_bytes
@@ -58,9 +58,9 @@ class MessageSignatures:
         """The digest, what is covered, the times, and then the signature with every key that may have made it."""
         head = request.head
         try:
-            chosen, signature = self._chosen(head)
-            found, enough = (self._kept if len(chosen.items) <= _KEPT_BYTES else self._read)(chosen.items)
-            base = found.base(request, chosen.ending)
+            (_, items, parameters, ending), signature = self._chosen(head)
+            found, enough = (self._kept if len(items) <= _KEPT_BYTES else self._read)(items)
+            base = found.base(request, ending)
         except (ValueError, Uncovered):
             there = b"signature" in head.named or b"signature-input" in head.named
             return self._malformed if there else self._absent
@@ -68,8 +68,8 @@ class MessageSignatures:
             return self._malformed
         if b"content-digest" in head.named and not _digest_holds(request):
             return self._mismatch
-        verdict = self._verified(chosen, base, signature, head.arrived)
-        return verdict if verdict is self._mismatch or self._timely(chosen, head.arrived) else self._stale
+        verdict = self._verified(parameters, base, signature, head.arrived)
+        return verdict if verdict is self._mismatch or self._timely(parameters, head.arrived) else self._stale
 
     def _read(self, items: bytes) -> tuple[Lines, bool]:
         """The lines for a list as it is written, and whether they cover all that they must."""
@@ -82,25 +82,28 @@ class MessageSignatures:
     def _chosen(self, head: Head) -> tuple[Covered, bytes]:
         """SECURITY: where more than one could be meant, none is: an unproved one must not lend its name to another."""
         inputs, text = covered(field(head, b"signature-input")), field(head, b"signature")
-        sole = sole_bytes(text) if self._any and len(inputs) == 1 else None
-        if sole is not None and sole[0] in inputs and inputs[sole[0]].items:
-            return inputs[sole[0]], sole[1]
+        if len(inputs) == 1 and self._any:
+            sole = sole_bytes(text)
+            if sole is not None and sole[0] == inputs[0][0] and inputs[0][1]:
+                return inputs[0], sole[1]
         signatures = dictionary(text)
-        if inputs.keys() != signatures.keys() or len(inputs) > _MOST_SIGNATURES:
+        if {one[0] for one in inputs} != signatures.keys() or len(inputs) > _MOST_SIGNATURES:
             raise ValueError("signatures and what they cover do not belong together")
-        found = [(one, signatures[label]) for label, one in inputs.items() if self._any or self._is_meant(label, one)]
+        found = [one for one in inputs if self._is_meant(one)]
         if len(found) != 1:
             raise ValueError("no one signature is meant")
-        ((meant, signature),) = found
-        if not meant.items or type(signature) is not Item or type(signature.value) is not bytes:
+        (meant,) = found
+        signature = signatures[meant[0]]
+        if not meant[1] or type(signature) is not Item or type(signature.value) is not bytes:
             raise ValueError("not of the types that RFC 9421 section 4 demands")
         return meant, signature.value
 
-    def _is_meant(self, label: str, one: Covered) -> bool:
-        return self._label in {None, label} and self._tag in {None, one.parameters.get(b"tag")}
+    def _is_meant(self, one: Covered) -> bool:
+        label, _, parameters, _ = one
+        return self._label in {None, label} and self._tag in {None, parameters.get(b"tag")}
 
-    def _verified(self, chosen: Covered, base: bytes, signature: bytes, now: float) -> Verdict:
-        algorithm, keyid = chosen.parameters.get(b"alg"), chosen.parameters.get(b"keyid")
+    def _verified(self, parameters: Parameters, base: bytes, signature: bytes, now: float) -> Verdict:
+        algorithm, keyid = parameters.get(b"alg"), parameters.get(b"keyid")
         verdict: Verdict = self._mismatch
         for keyed in self._keyed:
             if algorithm is not None and algorithm != keyed.algorithm:
@@ -111,10 +114,10 @@ class MessageSignatures:
                 verdict = keyed.matched
         return verdict
 
-    def _timely(self, chosen: Covered, now: float) -> bool:
+    def _timely(self, parameters: Parameters, now: float) -> bool:
         """RFC 9421 section 2.3: created and expires, in whole seconds."""
         settings = self._settings
-        created, expires = chosen.parameters.get(b"created"), chosen.parameters.get(b"expires")
+        created, expires = parameters.get(b"created"), parameters.get(b"expires")
         if (created is not None and type(created) is not int) or (expires is not None and type(expires) is not int):
             return False
         if expires is not None and now >= expires:

@@ -41,14 +41,14 @@ _BODY = 4096
 
 
 def _schemes(costs: SchemeCosts) -> list[Goal]:
-    """The slowest HMAC, and what the most is that a scheme adds to its cryptography."""
+    """The slowest HMAC, and what the most is that the policy adds to the same check by hand."""
     slowest = max((costs[name][_BODY][0] for name in _HMACS if name in costs), default=None)
     added = {name: rule - bare for name, by_size in costs.items() for rule, bare in [by_size[_BODY]]}
     most = max(added, key=lambda name: added[name], default="")
     which = f" ({most})" if most else ""
     return [
         Goal("an HMAC over 4 kB, whatever its form, us", 15.0, slowest),
-        Goal(f"the policy around a scheme's cryptography, 4 kB, us{which}", 3.0, added.get(most)),
+        Goal(f"the policy around a scheme by hand, 4 kB, us{which}", 3.0, added.get(most)),
     ]
 
 
