@@ -30,6 +30,7 @@ import sys
 from proxy.footprint import lean
 lean()
 import proxy.workers.worker
+import proxy.workers.zygote
 print(*sys.modules, sep="\\n")
 """
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from proxy.errors import StartError
 from proxy.observe.totals import Numbers
+from proxy.workers.births import Births
 from proxy.workers.member import Gone, Member
 from proxy.workers.memory import Memory
 from proxy.workers.orders import Start
@@ -36,6 +37,7 @@ class Crew:
         self._told = told
         self._bury = bury
         self.memory = Memory.fresh()
+        self._births = Births()
         self.members: set[Member] = set()
         self._seats: list[asyncio.Task[bool]] = []
         self._ending = asyncio.Event()
@@ -85,7 +87,17 @@ class Crew:
         """Somebody sits here until the end; True when the last one ended whole."""
         pause = 0.0
         while True:
-            member = await Member.spawn(self._door.fileno(), self.memory.descriptor, self._heard)
+            try:
+                member = await Member.spawn(self._births, self._door.fileno(), self.memory.descriptor, self._heard)
+            except StartError as error:
+                if not first.done():
+                    first.set_exception(error)
+                    return True
+                _log.error("a worker cannot be started: %s", error)
+                pause = self._short("none could be made", pause)
+                if await _within(self._ending.wait(), pause):
+                    return True
+                continue
             self.members.add(member)
             if self._ending.is_set():
                 member.kill()
@@ -135,6 +147,10 @@ class Crew:
         if lived >= _SHORT_SECONDS:
             self._short_lives = 0
             return 0.0
+        return self._short(how, pause)
+
+    def _short(self, how: str, pause: float) -> float:
+        """Somebody has not served; gives how long to wait before the next one is started."""
         self._short_lives += 1
         if self._short_lives >= _SHORT_LIVES and not self.ready and not self.lost.done():
             self.lost.set_result(f"workers die as soon as they are started ({how} the last time): see the lines before this one")

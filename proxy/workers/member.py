@@ -2,26 +2,18 @@
 
 import asyncio
 import contextlib
-import json
 import socket
-import sys
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from proxy.errors import StartError
 from proxy.load import Load
+from proxy.workers.births import Births, Process
 from proxy.workers.channel import Channel
 from proxy.workers.orders import Order, packed
-
-# The places where modules are found come from us, not from the folder that we happen to stand in.
-_BOOT: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    " from proxy.footprint import lean; lean(); from proxy.workers.worker import main; sys.exit(main(*map(int, sys.argv[2:])))"
-)
 
 
 class Gone(StartError):
@@ -31,7 +23,7 @@ class Gone(StartError):
 class Member:
     """A worker's process. ``told`` is called with each set of numbers that it tells."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: Channel, told: Callable[["Member", Any], None]) -> None:
+    def __init__(self, process: Process, channel: Channel, told: Callable[["Member", Any], None]) -> None:
         self.process = process
         self.pid = process.pid
         self.load = Load()
@@ -43,22 +35,15 @@ class Member:
         self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     @classmethod
-    async def spawn(cls, listening: int, memory: int, told: Callable[["Member", Any], None]) -> "Member":
-        """Start a fresh interpreter. SECURITY: nothing but descriptors and paths stands in its arguments."""
-        paths = json.dumps(list(map(str, map(Path.absolute, map(Path, sys.path)))))
+    async def spawn(cls, births: Births, listening: int, memory: int, told: Callable[["Member", Any], None]) -> "Member":
+        """Have one born; raises ``StartError``."""
         ours, theirs = socket.socketpair()
         with theirs:
-            passed = (theirs.fileno(), listening, memory)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",
-                "-c",
-                _BOOT,
-                paths,
-                *map(str, passed),
-                pass_fds=passed,
-                stdin=asyncio.subprocess.DEVNULL,
-            )
+            try:
+                process = await births.spawn(theirs.fileno(), listening, memory)
+            except BaseException:
+                ours.close()
+                raise
         return cls(process, await Channel.over(ours), told)
 
     def tell(self, verb: str, given: Any = None) -> int:
@@ -124,7 +109,7 @@ class Member:
 
     async def ended(self) -> int:
         """Wait for its end, take in the last that it said, and give its exit code."""
-        code = await self.process.wait()
         await self._listening
+        code = await self.process.wait()
         self._channel.close()
         return code

@@ -1,7 +1,4 @@
-"""One worker: a fresh interpreter that serves what its parent hands down, does what it is told, and ends when the parent does.
-
-A fork of the parent would share its memory, but also its threads' locks in whatever state they were.
-"""
+"""One worker: it serves what its parent hands down, does what it is told, and ends when the parent does."""
 
 import asyncio
 import contextlib

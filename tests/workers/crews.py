@@ -39,8 +39,20 @@ def children(pid: int) -> list[int]:
 
 
 def workers(gate: Gate) -> list[int]:
-    """The workers of a gate by their process ids."""
-    return children(gate.process.pid)
+    """The workers of a gate by their process ids, once they know their seats."""
+    return [pid for pid in children(gate.process.pid) if _name(pid).startswith("hookgate-")]
+
+
+def unnamed(gate: Gate) -> list[int]:
+    """Its other processes: what workers are forked from, and those that have just been."""
+    return [pid for pid in children(gate.process.pid) if pid not in workers(gate)]
+
+
+def _name(pid: int) -> str:
+    try:
+        return (TREE / str(pid) / "comm").read_text()
+    except OSError:
+        return ""
 
 
 def alive(pid: int) -> bool:

@@ -1,5 +1,6 @@
 """Several workers are one gate: started, replaced, told and ended together, and nothing of it costs a request."""
 
+import contextlib
 import json
 import os
 import re
@@ -230,11 +231,13 @@ def test_workers_that_cannot_live_end_the_gate(tmp_path: Path) -> None:
         (tmp_path / "claims.db").chmod(0o600)
         deadline = time.monotonic() + PATIENCE
         while gate.process.poll() is None and time.monotonic() < deadline:
-            for pid in workers(gate):
-                os.kill(pid, signal.SIGKILL)
+            for pid in children(gate.process.pid):  # what they are forked from, too
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
         assert gate.process.wait(PATIENCE) == 1
-        assert "workers die as soon as they are started (killed by SIGKILL the last time)" in gate.output()
+        why = r"workers die as soon as they are started \((killed by SIGKILL|none could be made) the last time\)"
+        assert re.search(why, gate.output())
         assert "Traceback" not in gate.output()
 
 
