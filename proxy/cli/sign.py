@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _refuse(check)
     try:
         body = _read(arguments.body)
-        key = arguments.key.read_bytes() if arguments.key else None
+        key = _private(arguments.key) if arguments.key else None
     except OSError as error:
         return _refuse(f"{error.filename} cannot be read: {(error.strerror or 'unknown reason').lower()}")
     secrets = loaded.secrets[route.name]
@@ -105,6 +105,12 @@ def _read(name: str | None) -> bytes:
     if name is None:
         return b""
     return sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+
+
+def _private(file: Path) -> object:
+    from proxy.rules.privatekey import private_key
+
+    return private_key(file.read_bytes())
 
 
 def _check(loaded: Loaded, route: Route, name: str | None) -> Check | str | None:

@@ -33,8 +33,8 @@ class Draft:
         self.at = at
         """When it is sent, in unix seconds."""
         self.secret: Secret
-        self.key: bytes | None = None
-        """A private key for schemes whose policy holds the public one alone."""
+        self.key: object = None
+        """A private key, as ``privatekey`` reads it, for schemes whose policy holds the public one alone."""
 
     def request(self, extra: Sequence[Field] = ()) -> Request:
         """The request as the rules would see it."""

@@ -1,6 +1,6 @@
 """Makes what senders of JWT, HTTP Message Signatures, PayPal and AWS SNS make, the other side of their rules.
 
-A shared secret signs by itself; where the policy knows public keys alone, a private key (PEM) must be given.
+A shared secret signs by itself; where the policy knows public keys alone, a private key must be given (``held``).
 """
 
 import base64
@@ -26,7 +26,7 @@ from proxy.policy.message_signatures import DIGEST, MessageSignature, read_key
 from proxy.policy.secrets import Secret
 from proxy.rules.components import Uncovered, lines
 from proxy.rules.keys import reader
-from proxy.rules.privatekey import private_key, side_by_side
+from proxy.rules.privatekey import side_by_side
 from proxy.rules.sns import HASHES, SIGNED, signed_text
 from proxy.rules.structured_fields import InnerList, Item, Parameters, write
 
@@ -34,19 +34,19 @@ _LIFETIME = 300
 _USUAL = ("@method", "@authority", "@path", DIGEST)
 
 
-def _private(pem: bytes | None) -> Any:
-    if pem is None:
+def _private(key: object) -> Any:
+    if key is None:
         raise HookgateError("the policy knows public keys alone: give a private key with --key FILE")
-    return private_key(pem)
+    return key
 
 
-def token_fields(settings: JwtSignature, secret: Secret, pem: bytes | None, request: Request, at: float) -> list[Field]:
+def token_fields(settings: JwtSignature, secret: Secret, held: object, request: Request, at: float) -> list[Field]:
     """The header with a token for this secret's owner, good for five minutes from ``at`` on.
 
     Raises:
         HookgateError: no key can make it.
     """
-    key = secret.reveal() if settings.shared else _private(pem)
+    key = secret.reveal() if settings.shared else _private(held)
     claims: dict[str, Any] = {"iat": int(at), "nbf": int(at), "exp": int(at) + _LIFETIME}
     named = settings.audience_from
     audience = secret.reveal(named).decode() if named and secret.has(named) else next(iter(settings.audiences), None)
@@ -72,7 +72,7 @@ def _kid(secret: Secret, key: Any) -> str | None:
 
 
 def message_fields(
-    settings: MessageSignature, secret: Secret, pem: bytes | None, request: Request, public_url: str | None, at: float
+    settings: MessageSignature, secret: Secret, held: object, request: Request, public_url: str | None, at: float
 ) -> list[Field]:
     """The three headers of a signature over what the policy demands, or over what is usual where it demands nothing.
 
@@ -97,7 +97,7 @@ def message_fields(
     except Uncovered:
         raise HookgateError("what is signed is not in the request: give the header with --header 'NAME: VALUE'") from None
     shared = wanted.algorithm == "hmac-sha256"
-    value = hmac.digest(wanted.key, base, "sha256") if shared else _signed(wanted.algorithm, _private(pem), base)
+    value = hmac.digest(wanted.key, base, "sha256") if shared else _signed(wanted.algorithm, _private(held), base)
     label = (settings.label or "sig1").encode()
     return [
         *extra,
@@ -122,13 +122,13 @@ def _signed(algorithm: str, key: Any, base: bytes) -> bytes:
             raise HookgateError(f"the private key is no {algorithm} key")
 
 
-def paypal_fields(secret: Secret, pem: bytes | None, request: Request) -> list[Field]:
+def paypal_fields(secret: Secret, held: object, request: Request) -> list[Field]:
     """The headers beside id and time, for a policy whose certificate is that of the private key.
 
     Raises:
         HookgateError: there is no RSA key, or not that of the certificate.
     """
-    key = _certified(secret, pem)
+    key = _certified(secret, held)
     named = request.head.named
     stamp, number = named.get(PaypalSignature.TIME.encode(), b""), named.get(PaypalSignature.ID.encode(), b"")
     message = b"|".join((number, stamp, secret.reveal("webhook_id"), b"%d" % zlib.crc32(request.body)))
@@ -136,14 +136,14 @@ def paypal_fields(secret: Secret, pem: bytes | None, request: Request) -> list[F
     return [(b"PAYPAL-AUTH-ALGO", b"SHA256withRSA"), (b"PAYPAL-TRANSMISSION-SIG", value)]
 
 
-def sns_message(settings: SnsSignature, secret: Secret, pem: bytes | None, body: bytes, at: float) -> bytes:
+def sns_message(settings: SnsSignature, secret: Secret, held: object, body: bytes, at: float) -> bytes:
     """The message in ``body`` with its signature, for a policy that pins the certificate of the private key. What a message must
     have and this one lacks is made up; a body that is no message becomes the ``Message`` of a notification.
 
     Raises:
         HookgateError: there is no RSA key, or not that of the certificate, or the body is no text.
     """
-    key = _certified(secret, pem)
+    key = _certified(secret, held)
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     topic = settings.topics[0] if settings.topics else "arn:aws:sns:us-east-1:000000000000:hookgate"
     address = f"https://{settings.hosts[0] if settings.hosts else 'sns.us-east-1.amazonaws.com'}/hookgate.pem"
@@ -171,8 +171,8 @@ def _message(body: bytes) -> dict[str, Any]:
         raise HookgateError("the body is no text: a message of AWS SNS is JSON") from None
 
 
-def _certified(secret: Secret, pem: bytes | None) -> rsa.RSAPrivateKey:
-    key = _private(pem)
+def _certified(secret: Secret, held: object) -> rsa.RSAPrivateKey:
+    key = _private(held)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise HookgateError("the private key is no RSA key")
     if secret.has("cert_pem") and load_pem_x509_certificate(secret.reveal("cert_pem")).public_key() != key.public_key():

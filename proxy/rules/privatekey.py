@@ -23,13 +23,12 @@ def private_key(pem: bytes) -> PrivateKeyTypes:
         raise HookgateError("the private key must be an unencrypted PEM file (-----BEGIN PRIVATE KEY-----)") from None
 
 
-def signed(settings: PublicKeyed, pem: bytes, message: bytes) -> bytes:
+def signed(settings: PublicKeyed, key: object, message: bytes) -> bytes:
     """The signature's bytes.
 
     Raises:
-        HookgateError: the file holds no private key of the scheme. The message never holds it.
+        HookgateError: it is no private key of the scheme. The message never holds it.
     """
-    key = private_key(pem)
     if isinstance(key, ed25519.Ed25519PrivateKey) and settings.scheme == "ed25519":
         return key.sign(message)
     if isinstance(key, rsa.RSAPrivateKey) and isinstance(settings, RsaSignature):

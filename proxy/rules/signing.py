@@ -65,14 +65,14 @@ def genuine(
     host: bytes,
     at: float,
     given: Sequence[Field] = (),
-    key: bytes | None = None,
+    key: object = None,
     check: Check | None = None,
 ) -> Genuine:
     """A request for ``route`` with its current secret, sent at ``at`` (unix seconds). ``given`` fields win over made ones.
 
     Timestamps and ids are made where they stand in a header, the query or the signature's list. The body stays as it is, unless
-    the credential itself stands there. ``key`` is a private key (PEM), for schemes whose policy holds the public one alone.
-    With ``check`` it is the sender's check of the address, signed where the sender signs it; the body is made then.
+    the credential itself stands there. ``key`` is a private key, as ``privatekey`` reads it, for schemes whose policy holds the
+    public one alone. With ``check`` it is the sender's check of the address, signed where that signs it; its body is made here.
 
     Raises:
         HookgateError: no secret is active then, or what is signed lacks a part, or a value cannot stand in a header.

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from proxy.messages import Head, Request
 from proxy.pipeline.schemes import head_rule, signature_rule
@@ -175,7 +174,7 @@ def rule_of(case: Case, size: int, folder: Path) -> tuple[Rule, list[Request]]:
     (found,) = loaded.policy.routes
     secrets = loaded.secrets["bot"]
     given = [(b"Content-Type", b"application/x-www-form-urlencoded")] if case.body is form_body else []
-    private = case.key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) if case.key else None
+    private = case.key.key if case.key else None
 
     def asked(number: int) -> Request:
         body, at = case.body(size, number), NOW + number

@@ -151,4 +151,4 @@ async def test_both_sides_agree(kind: str, settings: Callable[[], Signature], tm
         exclude={"header", "template", "encoding", "key", "source", "items", "id", "answer", "mode"}, mode="json"
     )
     for _ in range(5):
-        assert await judged(tmp_path, kind, signed(made, KEYS[kind].private, MESSAGE), **more) is OK
+        assert await judged(tmp_path, kind, signed(made, KEYS[kind].key, MESSAGE), **more) is OK

@@ -30,6 +30,12 @@ def part(package: str, name: str) -> Any:
     return import_module(f"{package}.{name}")
 
 
+@cache
+def private_key(pem: str) -> Any:
+    """The private key, read once: that takes as long as a hundred signatures."""
+    return library("cryptography.hazmat.primitives.serialization").load_pem_private_key(pem.encode(), None)
+
+
 def text(asked: Asked) -> str:
     """The body, for libraries that take text."""
     return raw(asked).decode()

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.senders.asked import Asked, fields, library, part, raw, refused, text
+from tests.senders.asked import Asked, fields, library, part, private_key, raw, refused, text
 
 
 def callback(asked: Asked) -> Any:
@@ -52,7 +52,7 @@ def paypal_message(asked: Asked, number: str, stamp: str) -> bytes:
 
 
 def sign_paypal(asked: Asked) -> Asked:
-    key = library("cryptography.hazmat.primitives.serialization").load_pem_private_key(asked["private"].encode(), None)
+    key = private_key(asked["private"])
     number, stamp = asked["number"], asked["stamp"]
     padding, hashes = (library(f"cryptography.hazmat.primitives.{name}") for name in ("asymmetric.padding", "hashes"))
     made = key.sign(paypal_message(asked, number, stamp), padding.PKCS1v15(), hashes.SHA256())

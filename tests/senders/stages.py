@@ -73,11 +73,11 @@ class Stage:
         asked = {"at": int(time.time()), "url": URL, **private, **more}
         return self._asked.ask("sign", self.sdk.name, self.secret, body, **asked)
 
-    def made(self, body: bytes, given: tuple[Field, ...] = (), key: bytes | None = None) -> Genuine:
+    def made(self, body: bytes, given: tuple[Field, ...] = (), key: object = None) -> Genuine:
         """What is made for a body here."""
         (route,) = self._loaded.policy.routes
         if key is None and self.sdk.sender in KEYS:
-            key = KEYS[self.sdk.sender].private
+            key = KEYS[self.sdk.sender].key
         wanted = (*self.sdk.given, *given)
         secrets = self._loaded.secrets["bot"]
         return genuine(route, secrets, body, host=b"bot.example.com", at=time.time(), given=wanted, key=key)

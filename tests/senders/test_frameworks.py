@@ -73,9 +73,7 @@ class Stage(NamedTuple):
     def raw(self, name: str, body: bytes, *given: Field) -> bytes:
         """A genuine request for a route."""
         route = next(route for route in self.loaded.policy.routes if route.name == name)
-        made = genuine(
-            route, self.loaded.secrets[name], body, host=b"bot.example.com", at=time.time(), given=given, key=KEY.private
-        )
+        made = genuine(route, self.loaded.secrets[name], body, host=b"bot.example.com", at=time.time(), given=given, key=KEY.key)
         return made.raw()
 
     def ask(self, name: str, body: bytes, *given: Field) -> Answer:

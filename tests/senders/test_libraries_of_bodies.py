@@ -141,7 +141,7 @@ async def test_paypal(count: int, python: Worker, tmp_path: Path) -> None:
         fields = stage.signed(body, **more)["fields"]
         assert stage.judged(body, fields) is Reason.NONE, body[:100]
         assert stage.judged(other, fields) is MISMATCH, body[:100]
-        made = stage.made(body, key=PRIVATE)
+        made = stage.made(body, key=PAIR)
         assert stage.takes(body, made, **said), body[:100]
         assert not stage.takes(other, made, **said), body[:100]
         assert not stage.takes(body, changed_field(made, b"paypal-transmission-id", chance), **said)
@@ -165,7 +165,7 @@ def messages(count: int) -> Iterator[bytes]:
 
 async def made_messages(stage: Stage, count: int) -> Iterator[Genuine]:
     """What is made of them here; the gate takes each."""
-    found = [stage.made(body, key=PRIVATE) for body in messages(count)]
+    found = [stage.made(body, key=PAIR) for body in messages(count)]
     assert [stage.judged_made(made) for made in found] == [Reason.NONE] * len(found)
     return iter(found)
 

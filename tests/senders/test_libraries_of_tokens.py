@@ -92,7 +92,7 @@ async def test_botframework(count: int, python: Worker, metadata: str, tmp_path:
         body = activity(text, chance.choice(CHANNELS))
         fields = stage.signed(body, private=pem(RSA).decode(), claims=claims(time.time()), **more)["fields"]
         assert stage.judged(body, fields) is Reason.NONE
-        made = stage.made(body, key=pem(RSA))
+        made = stage.made(body, key=RSA)
         assert stage.takes(body, made, **more)
         broken = with_token_flipped(made, chance)
         assert stage.judged_made(broken) is not Reason.NONE
@@ -135,7 +135,7 @@ async def test_google_chat(sender: str, count: int, python: Worker, tmp_path: Pa
         whole = int(time.time())
         good = {**right, "iat": whole - 1, "exp": whole + 300}
         assert stage.judged(body, stage.signed(body, private=pem(RSA).decode(), claims=good, **more)["fields"]) is Reason.NONE
-        made = stage.made(body, key=pem(RSA))
+        made = stage.made(body, key=RSA)
         assert stage.takes(body, made, **more)
         broken = with_token_flipped(made, chance)
         assert stage.judged_made(broken) is not Reason.NONE
@@ -180,6 +180,6 @@ async def test_message_signatures(algorithm: str, count: int, python: Worker, tm
         fields = stage.signed(body, fields=wire, **more)["fields"]
         assert stage.judged(body, fields) is Reason.NONE, body[:100]
         assert stage.judged(other, fields) is Reason.SIGNATURE_MISMATCH, body[:100]
-        made = stage.made(body, key=pem(key) if key else None)
+        made = stage.made(body, key=key)
         assert stage.takes(body, made, **more), body[:100]
         assert not stage.takes(other, made, **more), body[:100]

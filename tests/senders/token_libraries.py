@@ -3,15 +3,16 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, Final
 
-from tests.senders.asked import Asked, fields, library, raw, refused
+from tests.senders.asked import Asked, fields, library, private_key, raw, refused
 
 
 def sign_botframework(asked: Asked) -> Asked:
     """The service signs with what its library for bots reads: PyJWT."""
-    token = library("jwt").encode(asked["claims"], asked["private"], "RS256", headers={"kid": asked["kid"]})
+    token = library("jwt").encode(asked["claims"], private_key(asked["private"]), "RS256", headers={"kid": asked["kid"]})
     return {"fields": {"Authorization": f"Bearer {token}"}}
 
 
@@ -37,8 +38,14 @@ def verify_botframework(asked: Asked) -> bool:
         return False
 
 
+@cache
+def google_signer(private: str, kid: str) -> Any:
+    """Google's object that signs, made once."""
+    return library("google.auth.crypt").RSASigner.from_string(private, kid)
+
+
 def sign_google(asked: Asked) -> Asked:
-    signer = library("google.auth.crypt").RSASigner.from_string(asked["private"], asked["kid"])
+    signer = google_signer(asked["private"], asked["kid"])
     token: bytes = library("google.auth.jwt").encode(signer, asked["claims"])
     return {"fields": {"Authorization": f"Bearer {token.decode()}"}}
 
