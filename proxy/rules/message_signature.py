@@ -45,6 +45,7 @@ class MessageSignatures:
         self._settings = settings
         self._label, self._tag = settings.label, settings.tag
         self._any = settings.label is None and settings.tag is None
+        self._future, self._tolerance, self._undated = settings.future, settings.tolerance, settings.created == "optional"
         self._public_url = public_url
         self._kept = lru_cache(maxsize=64)(self._read)
         """The lists that came last: a sender's is the same in all its requests."""
@@ -105,33 +106,32 @@ class MessageSignatures:
     def _verified(self, parameters: Parameters, base: bytes, signature: bytes, now: float) -> Verdict:
         algorithm, keyid = parameters.get(b"alg"), parameters.get(b"keyid")
         verdict: Verdict = self._mismatch
-        for keyed in self._keyed:
-            if algorithm is not None and algorithm != keyed.algorithm:
+        for secret, own, verify, matched in self._keyed:
+            if algorithm is not None and algorithm != own:
                 continue
-            if keyid in self._ids and keyid != keyed.secret.id:
+            if keyid in self._ids and keyid != secret.id:
                 continue
-            if keyed.secret.active(now) and keyed.verify(base, signature):
-                verdict = keyed.matched
+            if secret.active(now) and verify(base, signature):
+                verdict = matched
         return verdict
 
     def _timely(self, parameters: Parameters, now: float) -> bool:
         """RFC 9421 section 2.3: created and expires, in whole seconds."""
-        settings = self._settings
         created, expires = parameters.get(b"created"), parameters.get(b"expires")
         if (created is not None and type(created) is not int) or (expires is not None and type(expires) is not int):
             return False
         if expires is not None and now >= expires:
             return False
         if created is None:
-            return settings.created == "optional"
-        return created - settings.future <= now <= created + settings.tolerance
+            return self._undated
+        return created - self._future <= now <= created + self._tolerance
 
 
 def _digest_holds(request: Request) -> bool:
     """Whether every digest of a hash that we know is that of the body, and there is one."""
     text = field(request.head, b"content-digest")
     # As nearly all write it, it need not be read.
-    if text[:9] == b"sha-256=:" and text[9:-1] == b64encode(hashlib.sha256(request.body).digest()) and text[-1:] == b":":
+    if text.startswith(b"sha-256=:") and text == b"sha-256=:%b:" % b64encode(hashlib.sha256(request.body).digest()):
         return True
     try:
         digests = dictionary(text)
