@@ -76,6 +76,18 @@ async def test_a_secret_in_an_hmac(tmp_path: Path) -> None:
         assert judged.reason is reason
 
 
+@pytest.mark.parametrize("template", ["{header:X-Time}.{body}", "{header:X-Time}.{json:/a}"], ids=["headers and body", "more"])
+async def test_a_signed_header_stands_once(template: str, tmp_path: Path) -> None:
+    """What is signed of a header is its one value: absent, empty or doubled, even with one and the same, it is malformed."""
+    rules = {"signature": {**SIGNED, "scheme": "hmac", "template": template}}
+    gate = await compiled(tmp_path, {"secrets": secrets(SECRET), "rules": rules})
+    body, time = b'{"a":"b"}', (b"X-Time", b"17")
+    for fields, reason in (([time], OK), ([time, time], MALFORMED), ([], MALFORMED), ([(b"X-Time", b"")], MALFORMED)):
+        signed = b".".join((fields[0][1] if fields else b"", body if "body" in template else b"b"))
+        proof = signature(hmac.new(SECRET.encode(), signed, "sha256").hexdigest())
+        assert (await gate.judge(request(body, [*fields, *proof]))).reason is reason
+
+
 async def test_percent_signs(tmp_path: Path) -> None:
     """Per cent signs of a template and of a secret are themselves, wherever they stand."""
     secret = "100%b-of-%s-sixteen-%%-bytes"  # noqa: S105 - of tests alone
