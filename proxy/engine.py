@@ -106,9 +106,10 @@ class Engine:
         """Serve what comes in at a bound socket; gives its address (port 0 becomes the real one)."""
         self._ring.prefetch()
         address = await self._listener.open(self._loaded.policy.listen.address, sock)
-        # What start-up made lives as long as we do: the collector need not walk it again.
+        # What start-up made lives as long as we do: the collector need not walk it again, and what is under way less often.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(10_000)
         return address
 
     def _encrypted(self, policy: Policy) -> ssl.SSLContext | None:
