@@ -51,10 +51,12 @@ _DROP = "DELETE FROM claims WHERE key = ? AND owner = ? AND expires <= ?"
 LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 """Codes of a file that somebody else holds."""
 _PAUSE_SECONDS = 0.01
-_LONG_WAL_FRAMES = 4096
-"""16 MiB of log: from here on a checkpoint holds writers off until it is through (they wait without blocking)."""
+_PAGE_BYTES = 1024
+"""Of a fresh file: a commit writes whole pages, and sums each up, for a row of sixty bytes. Older files keep theirs."""
 _WAL_LIMIT_BYTES = 16 * 1024**2
-_ROWS_PER_PAGE = 45
+_LONG_WAL_FRAMES = _WAL_LIMIT_BYTES // _PAGE_BYTES
+"""From here on a checkpoint holds writers off until it is through (they wait without blocking)."""
+_ROW_BYTES = 90
 """Of usual keys, in pages three quarters full; for a first estimate only."""
 
 
@@ -136,9 +138,11 @@ class Table:
         """How many rows there may be, by the file's size."""
         pages: int
         free: int
+        size: int
         (pages,) = self.cursor.execute("PRAGMA page_count").fetchone()
         (free,) = self.cursor.execute("PRAGMA freelist_count").fetchone()
-        return max(0, pages - free - 2) * _ROWS_PER_PAGE
+        (size,) = self.cursor.execute("PRAGMA page_size").fetchone()
+        return max(0, pages - free - 2) * size // _ROW_BYTES
 
 
 def _open(path: Path, patience: float) -> sqlite3.Connection:
@@ -194,6 +198,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"store {path}: it was written by a newer Hookgate (schema {version}, known here: {SCHEMA_VERSION}); "
             "run that version, or set store.url to another file"
         )
+    if not tables:
+        execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     (kind,) = execute("PRAGMA journal_mode = WAL").fetchone()
     if kind != "wal":
         raise StartError(f"store {path}: its file system has no shared memory; set store.url to a file on a local disk")

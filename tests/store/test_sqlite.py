@@ -328,7 +328,7 @@ async def test_a_long_log_is_cut_when_its_reader_has_gone(
     connections[0].set_trace_callback(statements.append)
 
     async def work() -> None:
-        for _ in range(60):
+        for _ in range(200):
             keys = [os.urandom(32) for _ in range(50)]
             await [store.claim(key, BODY, WINDOW) for key in keys][-1]
             await [store.confirm(key) for key in keys][-1]
