@@ -79,7 +79,7 @@ class Recurring:
                 values = found.groups()
                 if len(data) - end != int(values[known.length_at]):
                     return None
-                return Recalled(known, values, data[end:])
+                return tuple.__new__(Recalled, (known, values, data[end:]))
         return None
 
     def remember(self, wire: bytes, data: bytes, head: Head) -> bool:

@@ -1,12 +1,18 @@
 """What is noted of one exchange while it goes on, and what observers are told of it when it has ended."""
 
 import time
+from typing import Final
 
 from proxy.edge.intake import Intake
 from proxy.exchange import Exchange
 from proxy.messages import Head
 from proxy.pipeline.gate import Gate, Judgement, Permit
 from proxy.verdict import STATUS, Cause, Outcome, Reason, outcome_of
+
+# An Enum's class looks its members up a hundred times slower than a module its globals.
+_NONE: Final = Reason.NONE
+_FORWARDED: Final = Outcome.FORWARDED
+_UNKNOWN: Final = Cause.UNKNOWN
 
 
 class Story:
@@ -16,7 +22,7 @@ class Story:
     route: Gate | None = None
     judgement: Judgement | None = None
     permit: Permit | None = None
-    reason = Reason.NONE
+    reason = _NONE
     status = 0
     size = 0
     upstream = 0.0
@@ -30,11 +36,11 @@ class Story:
 
 def exchange_of(line: Intake, story: Story) -> Exchange:
     """The finished story."""
-    if story.permit is not None and story.reason is Reason.NONE:
+    if story.permit is not None and story.reason is _NONE:
         return _forwarded(line, story, story.permit)
     head, gate, judgement, permit = story.head, story.route, story.judgement, story.permit
     total = time.monotonic() - story.started
-    forwarded = story.reason is Reason.NONE
+    forwarded = story.reason is _NONE
     findings = tuple(judgement.findings) if judgement else ()
     return Exchange(
         story.arrived,
@@ -74,11 +80,11 @@ def _forwarded(line: Intake, story: Story, permit: Permit) -> Exchange:
             line.wire.peer.text,
             head.client.text,
             bool(permit.reported) and gate.senders(head),
-            Outcome.FORWARDED,
-            Reason.NONE,
+            _FORWARDED,
+            _NONE,
             permit.reported,
             judgement.secret,
-            Cause.UNKNOWN,
+            _UNKNOWN,
             story.status,
             story.size,
             gate.event(permit.request),

@@ -13,7 +13,7 @@ from proxy.policy.model import ReplayRule
 from proxy.policy.values import SelectorKind
 from proxy.rules.base import answer_of
 from proxy.rules.keys import Read, ambiguity, at, pointer, written
-from proxy.store.base import Claimed, Store
+from proxy.store.base import NEW, Claimed, Store
 from proxy.verdict import Fail, Reason, RuleName
 
 
@@ -115,6 +115,8 @@ class Replay:
         except StoreError:
             self._failed("claim")
             return self._unreachable if self._refuse else UNCHECKED
+        if claim is NEW:
+            return tuple.__new__(Reserved, (key, False))
         match claim.state:
             case Claimed.NEW:
                 return Reserved(key)

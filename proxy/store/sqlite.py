@@ -13,7 +13,7 @@ from pathlib import Path
 
 from proxy.errors import StartError, StoreError
 from proxy.store.base import Claim
-from proxy.store.ledger import Ledger, Operation, Verb
+from proxy.store.ledger import CLAIMS, CONFIRMS, Ledger, Operation, Verb
 from proxy.store.owners import Owner
 from proxy.store.sweep import Sweeper
 from proxy.store.table import LOCKED, Table, primary_code
@@ -95,13 +95,13 @@ class SqliteStore:
     def claim(self, key: bytes, digest: bytes, window: float) -> Wakeup[Claim]:
         """Reserve ``key``; settled once the reservation is committed."""
         wakeup: Wakeup[Claim] = Wakeup(self._loop)
-        self._submit((Verb.CLAIM, key, digest, window, wakeup))
+        self._submit((CLAIMS, key, digest, window, wakeup))
         return wakeup
 
     def confirm(self, key: bytes) -> Wakeup[None]:
         """Remember a reserved key. When this fails, it is tried again with every batch: what happened is not forgotten."""
         wakeup: Wakeup[None] = Wakeup(self._loop)
-        self._submit((Verb.CONFIRM, key, b"", 0.0, wakeup))
+        self._submit((CONFIRMS, key, b"", 0.0, wakeup))
         return wakeup
 
     def release(self, key: bytes) -> Wakeup[None]:
