@@ -122,14 +122,15 @@ class HeadReader:
         """The head of a request whose like was read before."""
         known, values, _ = recalled
         named = dict(zip(known.names, values, strict=True))
-        about = known.wire
-        if wire.trusted and b"x-forwarded-for" in named:
-            client, _ = self._client(wire, known.names, list(values), named, _NONE)
-            about = (about[0], about[1], client, *about[3:])
+        client = known.client
+        forwarded = named.get(b"x-forwarded-for") if wire.trusted else None
+        if forwarded is not None:
+            client = self._clients.get((forwarded, wire.origin.text)) or self._client(wire, [], [], named, _NONE)[0]
         fields = tuple(zip(known.spelled, values, strict=True))
         length = int(values[known.length_at])
+        line, near, far = known.line, known.near, known.far
         return tuple.__new__(
-            Head, (*known.line, fields, known.names, named, *about, length, False, arrived, started, request_id, known)
+            Head, (*line, fields, known.names, named, *near, client, *far, length, False, arrived, started, request_id, known)
         )
 
     def _line(self, message: RawRequestMessage, target: bytes, named: dict[bytes, bytes]) -> Reason | None:

@@ -86,7 +86,9 @@ class Handler:
             else:
                 assert message is not None  # noqa: S101 - either is given
                 head = serving.heads.read(message, line.wire, story.arrived, story.started, story.request_id)
-            await self._travel(line, head, body, story, serving)
+            permit = await self._permit(line, head, body, story, serving)
+            if permit is not None:
+                await self._forward(line, story, permit, serving)
         except Exception:
             _log.exception("a request could not be handled")
             self._refuse(line, story, refusal_of(Fail(Reason.RULE_BROKE)))
@@ -94,12 +96,13 @@ class Handler:
             self.in_flight -= 1
         self._tell(line, story)
 
-    async def _travel(
+    async def _permit(
         self, line: Intake, head: Head | Reason, body: bytes | Reason | None, story: Story, serving: Serving
-    ) -> None:
+    ) -> Permit | None:
+        """All until the permit; ``None`` where the request has been answered instead."""
         if isinstance(head, Reason):
             self._refuse(line, story, refusal_of(Fail(head)))
-            return
+            return None
         story.head = head
         story.request_id = head.request_id
         gate = serving.routes.gates.get(head.path)
@@ -107,35 +110,35 @@ class Handler:
         if gate is None or (head.query is not None and not gate.query):
             unknown = refusal_of(Fail(Reason.UNKNOWN_ROUTE))
             self._refuse(line, story, serving.budget.spend(head, None, None, unknown))
-            return
+            return None
         story.route = gate
         wall = _route_wall(head, gate)
         if wall is not None:
             refusal = serving.budget.spend(head, gate, None, refusal_of(Fail(wall)))
             self._refuse(line, story, refusal, allow=", ".join(sorted(gate.methods)).encode())
-            return
+            return None
         story.judgement = judgement = gate.open()
         budget = serving.budget
         stopped = await gate.asking_door(head, judgement) if gate.asks else gate.door(head, judgement)
         stopped = stopped or (budget.hopeless(head, gate, judgement) if budget.spent else None)
         if stopped is not None:
             self._refuse(line, story, budget.spend(head, gate, judgement, stopped))
-            return
+            return None
         if body is None:
             body = await self._body(line, story, head, gate.body_limit(judgement))
         elif len(body) > gate.body_limit(judgement):
             body = Reason.BODY_TOO_LARGE
         if isinstance(body, Reason):
             self._refuse(line, story, gate.oversize(judgement) if body is Reason.BODY_TOO_LARGE else refusal_of(Fail(body)))
-            return
+            return None
         story.size = len(body)
         permit = await gate.desk(Request(head, body, line), judgement)
         if isinstance(permit, Refusal):
             self._refuse(line, story, serving.budget.spend(head, gate, judgement, permit))
-            return
+            return None
         if line.raw is not None:
             self._remember(line, line.raw, head, serving)
-        await self._forward(line, story, gate, permit, serving)
+        return permit
 
     def _remember(self, line: Intake, raw: bytes, head: Head, serving: Serving) -> None:
         if not line.closing:
@@ -149,7 +152,9 @@ class Handler:
             story.waited = time.monotonic() - before
         return body
 
-    async def _forward(self, line: Intake, story: Story, gate: Gate, permit: Permit, serving: Serving) -> None:
+    async def _forward(self, line: Intake, story: Story, permit: Permit, serving: Serving) -> None:
+        gate = story.route
+        assert gate is not None  # noqa: S101 - it made the permit
         story.permit = permit
         before = time.monotonic()
         try:

@@ -34,14 +34,16 @@ _SOUND: Final = rb"([!-~\x80-\xff][\t -~\x80-\xff]*)(?<![\t ])"
 class Known(Kept):
     """A head, its values aside."""
 
-    __slots__ = ("length_at", "line", "longest", "match", "names", "spelled", "wire")
+    __slots__ = ("client", "far", "length_at", "line", "longest", "match", "names", "near", "spelled")
 
     def __init__(self, head: Head, longest: int) -> None:
         super().__init__()
         self.line = tuple(head[: Head._fields.index("fields")])
         self.spelled = tuple(name for name, _ in head.fields)
         self.names = head.names
-        self.wire = tuple(head[Head._fields.index("repeated") : Head._fields.index("length")])
+        self.near = tuple(head[Head._fields.index("repeated") : Head._fields.index("client")])
+        self.client = head.client
+        self.far = tuple(head[Head._fields.index("trusted") : Head._fields.index("length")])
         self.length_at = head.names.index(b"content-length")
         self.longest = longest
         self.match = re.compile(_pattern(head)).match

@@ -36,10 +36,12 @@ class Meter:
             if wait is not None:
                 return wait
         due = self._due.get(client)
-        if due is None or due < now:
-            if due is None and len(self._due) >= _KEPT and not self._room(now):
+        if due is None:
+            if len(self._due) >= _KEPT and not self._room(now):
                 client = ""
             due = max(self._due.get(client, now), now)
+        elif due < now:
+            due = now
         wait = due - now - self.slack
         if wait > 1e-9:
             return wait

@@ -13,7 +13,7 @@ from proxy.policy.model import ReplayRule
 from proxy.policy.values import SelectorKind
 from proxy.rules.base import answer_of
 from proxy.rules.keys import Read, ambiguity, at, pointer, written
-from proxy.store.base import NEW, Claimed, Store
+from proxy.store.base import Claimed, Store
 from proxy.verdict import Fail, Reason, RuleName
 
 
@@ -25,6 +25,9 @@ class Reserved(NamedTuple):
 
 
 UNCHECKED: Final = Reserved(b"")
+_NEW: Final = Claimed.NEW
+_MOST: Final = 1 << 63
+
 ANY_BODY: Final = bytes(16)
 """Stands for the body where a repeat may have another one."""
 
@@ -53,6 +56,8 @@ class Replay:
         self._otherwise = otherwise
         self._per = per
         self._tokens = pointer(settings.key.argument) if settings.key.kind is SelectorKind.JSON else ()
+        self._field = self._tokens[0] if len(self._tokens) == 1 else ""
+        """The usual pointer: one name, of a field of the whole body's object."""
         self._ambiguous = ambiguity(self._tokens)
         self._whole_numbers = settings.type == "integer"
         self._scope = scope.encode() + b"\0"
@@ -78,9 +83,7 @@ class Replay:
             value = b"~" + found if found else None
         if isinstance(value, Fail):
             return value
-        if not value:
-            return self._keyless
-        return self._named(value, request)
+        return self._named(value, request) if value else self._keyless
 
     def _named(self, value: bytes, request: Request) -> bytes:
         if self._per is not None:
@@ -95,12 +98,15 @@ class Replay:
         # SECURITY: a doubled key must not choose what we count.
         if self._ambiguous(request.body):
             return self._keyless
-        text = self._text(at(document, self._tokens))
+        value = document.get(self._field) if self._field and type(document) is dict else at(document, self._tokens)
+        text = self._text(value)
         return self._keyless if text is None and self._whole_numbers else text
 
     def _text(self, value: object) -> bytes | None:
         """SECURITY: 1, "1", 1.0 and true must not become one key."""
-        if self._whole_numbers and (type(value) is not int or not 0 <= value < 1 << 63):
+        if type(value) is int and 0 <= value < _MOST:
+            return b"%d" % value
+        if self._whole_numbers:
             return None
         text = written(value)
         return b'"' + text if text and type(value) is str else text
@@ -115,11 +121,9 @@ class Replay:
         except StoreError:
             self._failed("claim")
             return self._unreachable if self._refuse else UNCHECKED
-        if claim is NEW:
+        if claim.state is _NEW:
             return tuple.__new__(Reserved, (key, False))
         match claim.state:
-            case Claimed.NEW:
-                return Reserved(key)
             case Claimed.DELIVERED:
                 return self._duplicate
             case Claimed.CONFLICT:

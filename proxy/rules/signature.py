@@ -46,11 +46,11 @@ class Token:
 
     def check(self, head: Head) -> Verdict:
         """Compares the raw header bytes with each active secret."""
+        if head.repeated and self._header in head.repeated:
+            return self._malformed
         given = head.named.get(self._header)
         if not given:
-            return self._malformed if self._header in head.repeated else self._absent
-        if self._header in head.repeated:
-            return self._malformed
+            return self._absent
         verdict: Verdict = self._mismatch
         for keyed in self._keyed:
             # SECURITY: no early exit, and bytes, not text: time must not tell which secret was near.

@@ -196,9 +196,6 @@ class Connection(asyncio.Protocol):
             self._parser = self._spare
         self._spare = None
         self._with_body = not bodyless
-        self._message = None
-        self._interim = 0
-        self._head_bytes = 0
         self.deadline = deadline
         waiter: Wakeup[Reply] = Wakeup(self._loop)
         self._waiter = waiter
@@ -281,9 +278,11 @@ class Connection(asyncio.Protocol):
         """A whole reply whose head is known: the parser has not seen a byte of it."""
         if known.keep_alive:
             self._learn(known.keep_alive)
-        waiter, spare = self._waiter, self._parser
-        self._reset()
-        self._spare = spare
+        waiter, self._waiter = self._waiter, None
+        # All else is as it was: see _reset.
+        self._spare, self._parser = self._parser, None
+        self.deadline = 0.0
+        self.idle_since = time.monotonic()
         self._done(self, not self.transport.get_write_buffer_size())  # see _finish
         if waiter is not None:
             waiter.set_result(known.reply(body))
@@ -343,6 +342,9 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._raw = None
         self._waiter = None
+        self._message = None
+        self._interim = 0
+        self._head_bytes = 0
         self._sink = None
         self._body = []
         self._size = 0

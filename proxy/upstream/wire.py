@@ -28,20 +28,19 @@ def request_bytes(permit: Permit) -> bytes:
     """The whole request in one piece, framed by exactly one Content-Length."""
     request = permit.request
     head = request.head
-    if head.kept is None:
+    kept = head.kept
+    if kept is None:
         dropped = _dropped(head)
         lines = [b"%b: %b\r\n" % field for name, field in zip(head.names, head.fields, strict=True) if name not in dropped]
         if head.chunked:
             lines.append(b"Content-Length: %d\r\n" % len(request.body))
         top = b"%b %b HTTP/1.1\r\n%b" % (head.method.encode(), head.target, b"".join(lines))
-        pieces = [top, _forwarding(head) % (head.client.text.encode(), head.request_id)]
+        top += _forwarding(head) % (head.client.text.encode(), head.request_id)
     else:
-        written, chosen = head.kept.onward or _keep(head, head.kept)
-        pieces = [written % (*chosen(tuple(head.named.values())), head.client.text.encode(), head.request_id)]
-    if permit.reported or permit.reserved.in_doubt:
-        pieces.append(_remarks(permit))
-    pieces += (b"\r\n\r\n", request.body)
-    return b"".join(pieces)
+        written, chosen = kept.onward or _keep(head, kept)
+        top = written % (*chosen(tuple(head.named.values())), head.client.text.encode(), head.request_id)
+    remarks = _remarks(permit) if permit.reported or permit.reserved.in_doubt else b""
+    return b"%b%b\r\n\r\n%b" % (top, remarks, request.body)
 
 
 def _dropped(head: Head) -> frozenset[bytes]:
