@@ -68,7 +68,7 @@ def verify_google(asked: Asked) -> bool:
 def message_signatures(asked: Asked) -> tuple[Any, Any, Any]:
     """The library, its algorithm, and a keyring of this one key."""
     module = library("http_message_signatures")
-    key = asked["private"].encode() if asked.get("private") else None
+    key = private_key(asked["private"]) if asked.get("private") else None
     public = asked["secret"].encode()
     keys = module.MappingKeyResolver(public_keys={"s": public}, private_keys={"s": key or public})
     return module, getattr(module.algorithms, asked["algorithm"]), keys
