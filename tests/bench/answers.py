@@ -11,7 +11,7 @@ from .errors import BenchError
 BODY = b'{"ok":true}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 _ENDING = b"\r\n\r\n" + BODY
 
 
