@@ -122,16 +122,20 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
         assert scene.stop_gate() == 0
 
 
+_TORN = 700
+"""Bytes, of the 1048 that a page takes in the log: more would reach into the write before the last."""
+
+
 def _cut(log: Path) -> None:
     """The last write came only by half."""
-    os.truncate(log, log.stat().st_size - 2000)
+    os.truncate(log, log.stat().st_size - _TORN)
 
 
 def _scramble(log: Path) -> None:
-    """The last write's pages hold something else."""
+    """The end of the last write's last page is something else."""
     with log.open("r+b") as opened:
-        opened.seek(-3000, os.SEEK_END)
-        opened.write(os.urandom(3000))
+        opened.seek(-_TORN, os.SEEK_END)
+        opened.write(os.urandom(_TORN))
 
 
 @pytest.mark.parametrize("tear", [_cut, _scramble])
