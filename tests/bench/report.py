@@ -63,7 +63,7 @@ class Report:
             else None,
             "store_us": self.stores,
             "scheme_us": self.schemes,
-            "workers": {number: cost._asdict() | {"median": cost.median} for number, cost in self.workers.items()},
+            "workers": {number: cost._asdict() for number, cost in self.workers.items()},
             "memory_bytes": self.memory._asdict() if self.memory else None,
             "goals": [goal._asdict() | {"met": goal.met} for goal in self.goals],
         }

@@ -45,14 +45,14 @@ def measure(stage: Stage, scale: Scale, tell: Callable[[str], None]) -> dict[str
     for number in range(scale.rounds):
         for name, running in list(stage.running.items()):
             try:
-                rounds[name].append(one_round(stage, running, scale))
+                rounds[name].append(_one_round(stage, running, scale))
             except (BenchError, OSError) as error:
                 stage.drop(name, error)
         tell(f"round {number + 1} of {scale.rounds}")
     return {name: Cost(*zip(*rounds[name], strict=True)) for name in stage.running}
 
 
-def one_round(stage: Stage, running: Running, scale: Scale) -> tuple[float, float, float]:
+def _one_round(stage: Stage, running: Running, scale: Scale) -> tuple[float, float, float]:
     """The figures of a ``Cost``, for one round."""
     warm_up = max(scale.connections, scale.requests // 20)
     order = stage.order(running.port, scale.requests, scale.connections, warm_up)
