@@ -86,6 +86,7 @@ class SqliteStore:
         self._timer.cancel()
         with suppress(StoreError):  # told to each waiter of that batch already
             await last
+        await asyncio.sleep(0)  # the transaction that told us so has a few steps to go
         self._watch.close()
         for reservation in self._ledger.pending.values():
             reservation.settle(False)

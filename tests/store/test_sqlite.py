@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,21 @@ async def test_a_store_that_closes_ends_the_wait_of_others(opened: Opened) -> No
     assert claim.end is not None
     assert await claim.end is False
     assert await second.claim(b"key", BODY, WINDOW) == IN_DOUBT
+
+
+async def test_closing_when_a_checkpoint_is_due(opened: Opened) -> None:
+    """A store whose last batch is also due for a checkpoint closes in order: nothing of it goes on with what is closed."""
+    broken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+    store = await opened()
+
+    async def claim(number: int) -> None:
+        await store.claim(b"key %d" % number, BODY, WINDOW)
+
+    await asyncio.gather(*(claim(number) for number in range(250)))
+    await store.close()
+    await asyncio.sleep(0)
+    assert not broken
 
 
 async def test_one_turn_of_the_loop_is_one_transaction(opened: Opened, connections: list[sqlite3.Connection]) -> None:
