@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
-from urllib.parse import unquote_to_bytes
 
 from proxy.messages import Request
 from proxy.policy.signatures import ListSyntax
 from proxy.policy.values import Selector, SelectorKind
+from proxy.rules.escapes import unescaped
 
 Read = Callable[[Request], bytes | None]
 
@@ -122,9 +122,9 @@ def _only(encoded: bytes, name: bytes) -> bytes | None:
     if len(fields) > _MOST_FIELDS:
         return None
     values = [
-        unquote_to_bytes(value.replace(b"+", b" "))
+        unescaped(value.replace(b"+", b" "))
         for key, _, value in (field.partition(b"=") for field in fields)
-        if unquote_to_bytes(key.replace(b"+", b" ")) == name
+        if unescaped(key.replace(b"+", b" ")) == name
     ]
     return values[0] if len(values) == 1 else None
 

@@ -7,12 +7,13 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import parse_qsl, unquote_to_bytes, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from proxy.messages import Request
 from proxy.policy.particular import TwilioSignature
 from proxy.policy.secrets import Secret
 from proxy.rules.base import verdicts_on
+from proxy.rules.escapes import unescaped
 from proxy.rules.schemes import decoder, hmac_digest, hmac_under, same, signed_url
 from proxy.verdict import Pass, RuleName, Verdict
 
@@ -96,7 +97,7 @@ def _fields(body: bytes) -> bytes | None:
         if field:
             name, _, value = field.partition(b"=")
             if b"%" in field:
-                name, value = unquote_to_bytes(name), unquote_to_bytes(value)
+                name, value = unescaped(name), unescaped(value)
             found.append((name, value))
     if len(dict(found)) < len(found):
         found = list(set(found))
