@@ -6,18 +6,18 @@ import logging
 import socket
 import ssl
 import time
-from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 from aiohttp.http_parser import RawRequestMessage
 
 from proxy.edge.announced import Announced, peeled
+from proxy.edge.begun import Begun, Crowded
 from proxy.edge.binding import BACKLOG
 from proxy.edge.framing import Wire
 from proxy.edge.handler import Handler
 from proxy.edge.intake import Intake, Journey, Phase
+from proxy.edge.proxyprotocol import read_preamble
 from proxy.edge.seats import Seats
 from proxy.networks import UNIX, Address, NetworkSet, parse_address
 from proxy.policy.endpoints import Endpoint
@@ -67,8 +67,7 @@ class Listener:
         self._seats = seats
         self._shared: socket.socket | None = None
         self._welcoming: set[asyncio.Task[None]] = set()
-        self._begun: Counter[str] = Counter()
-        """Of each peer's group the connections that are being set up."""
+        self._begun = Begun(limits.connections_per_client)
         self._yielded = 0
 
     async def open(self, address: Endpoint, sock: socket.socket) -> Endpoint:
@@ -104,24 +103,18 @@ class Listener:
     def _accept(self) -> None:
         assert self._shared is not None  # noqa: S101 - only then are we called
         sock, name = self._shared.accept()
-        # SECURITY: handshakes that never end would else take everybody's places, and need no more than one address for it.
         peer = self._peer(name)
-        group = peer.group if peer is not None else ""
-        trusted = peer is not None and peer in self.handler.serving.trusted
-        few = peer in (None, UNIX) or trusted or self._begun[group] < self.limits.connections_per_client
-        if self.proxied and not trusted:
+        if (self.proxied and (peer is None or peer not in self.handler.serving.trusted)) or (
+            len(self._welcoming) >= self.limits.connections
+        ):
             # SECURITY: ``admit`` would say so too, but not before a stranger's preamble and handshake had cost us something.
-            sock.close()
-            return
-        if len(self._welcoming) >= self.limits.connections or not few:
             self.turned_away += 1
             sock.close()
             return
         sock.setblocking(False)
-        task = self.loop.create_task(self._welcome(sock))
+        task = self.loop.create_task(self._welcome(sock, peer))
         self._welcoming.add(task)
-        self._begun[group] += 1
-        task.add_done_callback(partial(self._welcomed, group))
+        task.add_done_callback(self._welcomed)
         self._count()
 
     def _pause(self, seconds: float) -> None:
@@ -133,28 +126,37 @@ class Listener:
         if self._shared is not None:
             self.loop.add_reader(self._shared.fileno(), self._come)
 
-    async def _welcome(self, sock: socket.socket) -> None:
+    async def _welcome(self, sock: socket.socket, peer: Address | None) -> None:
         try:
-            if self.tls is None:
-                await self.loop.connect_accepted_socket(lambda: Intake(self), sock)
-            else:
-                # A balancer speaks before the handshake: its preamble is not encrypted.
-                preamble = await asyncio.wait_for(peeled(sock), _HANDSHAKE_SECONDS) if self.proxied else b""
-                await self.loop.connect_accepted_socket(
-                    lambda: Announced(self, preamble) if preamble else Intake(self),
-                    sock,
-                    ssl=self.tls,
-                    ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-                    ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
-                )
+            with self._begun.one_more(self._strange(peer)):
+                if self.tls is None:
+                    await self.loop.connect_accepted_socket(lambda: Intake(self), sock)
+                elif not self.proxied:
+                    await self._encrypted(sock, lambda: Intake(self))
+                else:
+                    # A balancer speaks before the handshake: its preamble is not encrypted, and what follows is a stranger's.
+                    said = await asyncio.wait_for(peeled(sock), _HANDSHAKE_SECONDS)
+                    preamble = read_preamble(said)
+                    with self._begun.one_more(self._strange(preamble and preamble.source)):
+                        await self._encrypted(sock, lambda: Announced(self, said))
+        except Crowded:
+            self.turned_away += 1
+            sock.close()
         except (OSError, ValueError):  # a preamble or a handshake that failed, as every scanner's does
             sock.close()
 
-    def _welcomed(self, group: str, task: asyncio.Task[None]) -> None:
+    async def _encrypted(self, sock: socket.socket, factory: Callable[[], Intake]) -> None:
+        handshake, shutdown = _HANDSHAKE_SECONDS, _SHUTDOWN_SECONDS
+        await self.loop.connect_accepted_socket(
+            factory, sock, ssl=self.tls, ssl_handshake_timeout=handshake, ssl_shutdown_timeout=shutdown
+        )
+
+    def _strange(self, who: Address | None) -> str:
+        """The group that is counted for somebody; none for whom we trust."""
+        return "" if who is None or who is UNIX or who in self.handler.serving.trusted else who.group
+
+    def _welcomed(self, task: asyncio.Task[None]) -> None:
         self._welcoming.discard(task)
-        self._begun[group] -= 1
-        if not self._begun[group]:
-            del self._begun[group]
         self._count()
 
     def _count(self) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import ssl
 import struct
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +209,18 @@ def test_before_tls_or_nothing(tmp_path: Path) -> None:
             assert line.sock.recv(1) == b""
     with staged(tmp_path, always(OK), **balancer.top("192.0.2.0/24")) as stage:
         balancer.refused(stage.gate.port, f"PROXY TCP4 {SENDER} 192.0.2.9 1 2\r\n".encode())
+
+
+def test_one_client_of_a_balancer_leaves_places_for_others(tmp_path: Path) -> None:
+    """Handshakes that never come count for the client whom the preamble names: others still get through the same balancer."""
+    balancer = Balancer(tmp_path)
+    top = balancer.top("127.0.0.1/32")
+    with (
+        staged(tmp_path, always(OK), limits={"connections": 20, "connections_per_client": 5}, **top) as stage,
+        ExitStack() as stack,
+    ):
+        for _ in range(40):
+            with contextlib.suppress(ConnectionError):
+                stack.enter_context(Line(stage.gate.port)).send(b"PROXY TCP4 203.0.113.5 192.0.2.9 1 2\r\n")
+        with balancer.connect(stage.gate.port, f"PROXY TCP4 {SENDER} 192.0.2.9 1 2\r\n".encode()) as line:
+            assert line.ask(request(b"one")).status == 200
