@@ -199,7 +199,8 @@ class _Claiming(_Keyed):
             self._tell(DELIVERED if settling.held.digest == self.digest else CONFLICT)
         else:
             # Reserved here, and then nobody waited for it any more: it was never forwarded, or is being released.
-            doubtful = settling is not None and settling.held.doubtful
+            # How one that we have forgotten ended, too many being owed, nobody knows.
+            doubtful = settling.held.doubtful if settling is not None else reserved != self.value
             claims.submit(_TakingOver(self, reserved, _FOR_EVER, IN_DOUBT if doubtful else NEW), self.key)
 
     def _held(self, claim: Claim) -> Held:
@@ -255,6 +256,8 @@ class Settling(_Keyed):
         self.twice = False
         self.idle = wakeup is None
         claims.unsettled[held.value] = self
+        if len(claims.unsettled) > _OWED:
+            del claims.unsettled[next(iter(claims.unsettled))]
         if delivered or held.doubtful:
             kept = remembered(held.digest) if delivered else left(held.window, held.digest)
             self.packed = CONFIRM.pack(held.key, held.value, kept, b"%d" % max(1, round(held.window * 1000)))
@@ -268,11 +271,8 @@ class Settling(_Keyed):
             self.wakeup.set_result(None)
 
     def fail(self, error: StoreError, *, sent: bool) -> None:
-        unsettled = self.claims.unsettled
         self.idle = True
         self.twice = False
-        while len(unsettled) > _OWED:
-            del unsettled[next(iter(unsettled))]
         # The server does not know it yet; those who wait here may.
         self.held.settle(self.delivered)
         if self.wakeup is not None and not self.wakeup.settled:
