@@ -107,7 +107,7 @@ class Crew:
             self.memory.vacate(seat)
             self._bury(member.pid)
             if self._ending.is_set():
-                return code == 0
+                return code == 0 or not member.ready  # who never served has left nothing behind
             pause = self._mourn(seat, member, code, time.monotonic() - began if member.ready else 0.0, pause)
             if await _within(self._ending.wait(), pause):
                 return True

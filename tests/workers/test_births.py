@@ -58,3 +58,11 @@ def test_what_they_are_forked_from_is_killed(gate: Gate) -> None:
         assert other in workers(gate)
         senders.going(20)
     assert set(senders.statuses) == {200}
+
+
+def test_the_end_while_a_worker_is_replaced(gate: Gate) -> None:
+    """Who is told to end before the successor of a dead worker serves ends in order: that one has left nothing behind."""
+    whole(gate)
+    os.kill(workers(gate)[0], signal.SIGKILL)
+    until(lambda: "a worker has ended" in gate.output() or None, "the death to be noticed")
+    assert gate.stop() == 0
