@@ -1,6 +1,7 @@
 """The house keeps its own rules: floors, words, docstrings, lengths, and a reason's way from verdict to metric."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ LINES = 250
 """Non-blank lines that a file should not exceed."""
 LONG = {"edge/intake.py": 500, "policy/model.py": 350, "upstream/connection.py": 350}
 """Files that are known to be longer, and how long they may get."""
+SILENCED = re.compile(r"#\s*type:\s*ignore")
 
 
 def named(file: Path) -> str:
@@ -106,7 +108,7 @@ def test_the_known_long_ones_are_long() -> None:
 
 @pytest.mark.parametrize("file", MODULES, ids=named)
 def test_banned(file: Path) -> None:
-    """Nothing but a command prints; no import is for types only; an ignored complaint says which and why."""
+    """Nothing but a command prints; no import is for types only; no complaint of the types' checker is ignored."""
     text = file.read_text()
     tree = ast.parse(text)
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
@@ -116,9 +118,7 @@ def test_banned(file: Path) -> None:
     assert "TYPE_CHECKING" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert "TYPE_CHECKING" not in {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for line in text.splitlines():
-        if "type: ignore" in line:
-            assert "type: ignore[" in line, line
-            assert line.partition("type: ignore[")[2].partition("]")[2].strip().startswith("#"), line
+        assert not SILENCED.search(line), line
 
 
 @pytest.mark.parametrize("file", MODULES, ids=named)
@@ -168,5 +168,6 @@ def test_modes_and_stances() -> None:
 
 def test_words_hash_as_text() -> None:
     """The enumerations of the hot path hash like the words they are, so that either finds the other in a table."""
-    assert {Reason.NONE: 1}["none"] == 1  # type: ignore[index]  # the point of the test
-    assert {RuleName.IP: 1}["ip"] == 1  # type: ignore[index]  # the point of the test
+    by_reason: dict[str, int] = {Reason.NONE: 1}
+    by_rule: dict[str, int] = {RuleName.IP: 1}
+    assert (by_reason["none"], by_rule["ip"]) == (1, 1)

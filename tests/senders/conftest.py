@@ -11,7 +11,7 @@ from tests.senders.libraries import NODE, PYTHON, Worker, worker
 def python() -> Iterator[Worker]:
     """The libraries for Python."""
     assert PYTHON.exists(), f"the senders' libraries are not in {PYTHON.parent.parent}: make senders"
-    with worker(PYTHON, "-m", "tests.senders.library_worker") as found:
+    with worker(PYTHON, "-m", "tests.senders.sdk_worker") as found:
         yield found
 
 

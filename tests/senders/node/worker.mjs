@@ -1,4 +1,4 @@
-// The senders' own libraries, asked over standard input and output: a line of JSON each way, as library_worker.py does it.
+// The senders' own libraries, asked over standard input and output: a line of JSON each way, as sdk_worker.py does it.
 import { EventEmitter } from "node:events";
 import https from "node:https";
 import { createInterface } from "node:readline";
