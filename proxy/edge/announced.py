@@ -4,7 +4,7 @@ import asyncio
 import socket
 
 from proxy.edge.intake import Intake, Site
-from proxy.edge.proxyprotocol import LONGEST, read_preamble
+from proxy.edge.proxyprotocol import LONGEST, Preamble, read_preamble
 
 
 class Announced(Intake):
@@ -23,8 +23,8 @@ class Announced(Intake):
         self.data_received(self._said)
 
 
-async def peeled(sock: socket.socket) -> bytes:
-    """Take the preamble off a connection and leave what follows it, a TLS handshake, in the socket.
+async def peeled(sock: socket.socket) -> tuple[bytes, Preamble]:
+    """Take the preamble off a connection and leave what follows, a TLS handshake, in the socket. Gives its bytes and its sense.
 
     Raises:
         ValueError: this is no preamble, or the connection ended in the middle of it.
@@ -40,7 +40,7 @@ async def peeled(sock: socket.socket) -> bytes:
         # While the preamble is not whole, every byte so far is its own.
         taken += sock.recv(len(data) if preamble is None else preamble.size - len(taken))
         if preamble is not None:
-            return taken
+            return taken, preamble
 
 
 async def _readable(sock: socket.socket) -> None:

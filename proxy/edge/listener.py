@@ -17,7 +17,6 @@ from proxy.edge.binding import BACKLOG
 from proxy.edge.framing import Wire
 from proxy.edge.handler import Handler
 from proxy.edge.intake import Intake, Journey, Phase
-from proxy.edge.proxyprotocol import read_preamble
 from proxy.edge.seats import Seats
 from proxy.networks import UNIX, Address, NetworkSet, parse_address
 from proxy.policy.endpoints import Endpoint
@@ -135,9 +134,8 @@ class Listener:
                     await self._encrypted(sock, lambda: Intake(self))
                 else:
                     # A balancer speaks before the handshake: its preamble is not encrypted, and what follows is a stranger's.
-                    said = await asyncio.wait_for(peeled(sock), _HANDSHAKE_SECONDS)
-                    preamble = read_preamble(said)
-                    with self._begun.one_more(self._strange(preamble and preamble.source)):
+                    said, preamble = await asyncio.wait_for(peeled(sock), _HANDSHAKE_SECONDS)
+                    with self._begun.one_more(self._strange(preamble.source)):
                         await self._encrypted(sock, lambda: Announced(self, said))
         except Crowded:
             self.turned_away += 1

@@ -7,9 +7,10 @@ import base64
 import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote
 
 from proxy.messages import Head, Request
+from proxy.rules.escapes import unescaped
 from proxy.rules.structured_fields import Item, Token, dictionary, write
 
 _FIELD: Final = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
@@ -189,7 +190,7 @@ def _parameter(query: bytes, name: bytes) -> bytes:
 
 
 def _recoded(encoded: bytes) -> bytes:
-    text = unquote_to_bytes(encoded.replace(b"+", b" ")).decode("utf-8", "replace")
+    text = unescaped(encoded.replace(b"+", b" ")).decode("utf-8", "replace")
     return quote(text, safe="*").replace("~", "%7E").encode()
 
 

@@ -135,25 +135,23 @@ def pointer(text: str) -> tuple[str, ...]:
 
 
 def _json(tokens: tuple[str, ...]) -> Read:
-    if len(tokens) == 1:
-        return _member(tokens)
+    find = finder(tokens)
 
     def read(request: Request) -> bytes | None:
-        return written(at(request.document(), tokens))
-
-    return read
-
-
-def _member(tokens: tuple[str, ...]) -> Read:
-    """The same for what stands in the outermost object, as it mostly does."""
-    (name,) = tokens
-
-    def read(request: Request) -> bytes | None:
-        document = request.document()
-        found = document.get(name) if isinstance(document, dict) else at(document, tokens)
+        found = find(request.document())
         return found.encode() if type(found) is str else written(found)
 
     return read
+
+
+def finder(tokens: tuple[str, ...]) -> Callable[[object], object]:
+    """The function that finds what the pointer points at, ``None`` for nothing; quickest where that is a field of the whole, as
+    it mostly is.
+    """
+    if len(tokens) != 1:
+        return lambda document: at(document, tokens)
+    (name,) = tokens
+    return lambda document: document.get(name) if isinstance(document, dict) else at(document, tokens)
 
 
 def at(document: object, tokens: tuple[str, ...]) -> object:

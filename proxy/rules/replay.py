@@ -12,7 +12,7 @@ from proxy.messages import NOT_JSON, Request
 from proxy.policy.model import ReplayRule
 from proxy.policy.values import SelectorKind
 from proxy.rules.base import answer_of
-from proxy.rules.keys import Read, ambiguity, at, pointer, written
+from proxy.rules.keys import Read, ambiguity, finder, pointer, written
 from proxy.store.base import Claimed, Store
 from proxy.verdict import Fail, Reason, RuleName
 
@@ -56,8 +56,7 @@ class Replay:
         self._otherwise = otherwise
         self._per = per
         self._tokens = pointer(settings.key.argument) if settings.key.kind is SelectorKind.JSON else ()
-        self._field = self._tokens[0] if len(self._tokens) == 1 else ""
-        """The usual pointer: one name, of a field of the whole body's object."""
+        self._find = finder(self._tokens)
         self._ambiguous = ambiguity(self._tokens)
         self._whole_numbers = settings.type == "integer"
         self._scope = scope.encode() + b"\0"
@@ -98,8 +97,7 @@ class Replay:
         # SECURITY: a doubled key must not choose what we count.
         if self._ambiguous(request.body):
             return self._keyless
-        value = document.get(self._field) if self._field and type(document) is dict else at(document, self._tokens)
-        text = self._text(value)
+        text = self._text(self._find(document))
         return self._keyless if text is None and self._whole_numbers else text
 
     def _text(self, value: object) -> bytes | None:
