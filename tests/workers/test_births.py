@@ -3,14 +3,15 @@
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.gates import Gate, until
+from tests.gates import PATIENCE, Gate, until
 from tests.upstream.bots import OK, always
-from tests.workers.crews import TREE, crew, sending, unnamed, workers
+from tests.workers.crews import TREE, children, crew, sending, unnamed, workers
 
 
 @pytest.fixture
@@ -60,9 +61,25 @@ def test_what_they_are_forked_from_is_killed(gate: Gate) -> None:
     assert set(senders.statuses) == {200}
 
 
-def test_the_end_while_a_worker_is_replaced(gate: Gate) -> None:
-    """Who is told to end before the successor of a dead worker serves ends in order: that one has left nothing behind."""
-    whole(gate)
-    os.kill(workers(gate)[0], signal.SIGKILL)
-    until(lambda: "a worker has ended" in gate.output() or None, "the death to be noticed")
-    assert gate.stop() == 0
+def stop_a_successor(gate: Gate) -> None:
+    """Have a worker replaced, and its successor stand still before it serves."""
+    for _ in range(20):
+        whole(gate)
+        ours = set(children(gate.process.pid))
+        os.kill(workers(gate)[0], signal.SIGKILL)
+        deadline = time.monotonic() + PATIENCE
+        # What it is forked from comes first.
+        while len(new := set(children(gate.process.pid)) - ours) < 2:
+            assert time.monotonic() < deadline
+        os.kill(max(new), signal.SIGSTOP)
+        if gate.metric("hookgate_workers") == 1:
+            return
+        os.kill(max(new), signal.SIGCONT)  # it was quicker
+    raise AssertionError("every successor served at once")
+
+
+def test_the_end_while_a_worker_is_replaced(tmp_path: Path) -> None:
+    """A gate that ends before the successor of a dead worker serves ends in order: that one has left nothing behind."""
+    with crew(tmp_path, 2, always(OK), limits={"drain_timeout": "1s"}) as (gate, _):
+        stop_a_successor(gate)
+        assert gate.stop() == 0
