@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -57,6 +58,9 @@ class Prometheus:
         try:
             with urlopen(f"http://127.0.0.1:{self._port}/api/v1/{path}", timeout=PATIENCE) as answer:
                 return json.load(answer)["data"]
+        except HTTPError as error:
+            error.close()
+            return None
         except OSError:
             return None
 

@@ -44,13 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_unwritten()
         return 1
     except OSError as error:
         named = f"{error.filename}: " if error.filename else ""
         print(f"hookgate: {named}{error.strerror or type(error).__name__}", file=sys.stderr)  # noqa: T201 - a command's answer
+        _drop_unwritten()
         return 1
     return result
+
+
+def _drop_unwritten() -> None:
+    """What standard output does not take, Python would try to write once more at its end, and complain in its own words."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _needed(argv: Sequence[str]) -> Sequence[str]:

@@ -17,6 +17,8 @@ from proxy.verdict import Mode
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "kB": 1000, "KB": 1000, "MB": 1000**2}
+_MIDNIGHT = re.compile(r"[Tt ]24")
+"""Python 3.14 reads 24:00 as the next day's midnight, which RFC 3339 does not know."""
 _RATE_UNIT = {"s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -198,7 +200,7 @@ class Target(NamedTuple):
 def parse_instant(value: object) -> float:
     """Unix seconds from an RFC 3339 time such as ``2026-12-01T00:00:00Z``."""
     try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        moment = datetime.fromisoformat(value) if isinstance(value, str) and not _MIDNIGHT.search(value) else None
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None or not 2000 <= moment.year < 9000:

@@ -11,7 +11,7 @@ from proxy.rules.keys import Read
 from proxy.verdict import PASS, Fail, Reason, RuleName, Verdict
 
 _DIGITS: Final = re.compile(rb"[0-9]{1,16}")
-_RFC3339: Final = re.compile(rb"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(?:([Zz])|([+-]\d\d:\d\d))", re.ASCII)
+_RFC3339: Final = re.compile(rb"(\d{4}-\d\d-\d\d)[Tt](?!24)(\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(?:([Zz])|([+-]\d\d:\d\d))", re.ASCII)
 
 
 class Timestamp:
