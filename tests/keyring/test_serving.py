@@ -19,7 +19,7 @@ from tests.gates import TOKEN, Gate, RecordingBot, post, status, until
 from tests.keyring.sources import KeySource, key_source
 from tests.policies import policy_text
 from tests.rules.certificates import Signer, trusted
-from tests.workers.crews import TREE, children
+from tests.workers.crews import TREE, workers
 
 Gates = Callable[..., Gate]
 
@@ -154,13 +154,14 @@ def test_reload(gate: Gates, bot: RecordingBot, source: KeySource) -> None:
     assert asked(source, "/openid") == 1
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_scheme_that_comes_later(gate: Gates, bot: RecordingBot, source: KeySource, workers: int) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_scheme_that_comes_later(gate: Gates, bot: RecordingBot, source: KeySource, number: int) -> None:
     """A gate of plain tokens has loaded nothing for keys that stand elsewhere; a reload that brings such a route is taken."""
-    several = {"workers": workers, "store": {"url": "sqlite:claims.db"}}
+    several = {"workers": number, "store": {"url": "sqlite:claims.db"}}
     plain = policy(bot, provider="telegram", secrets=[{"id": "first", "value": TOKEN}])
     running = gate(json.dumps(json.loads(plain) | several))
-    pids = [running.process.pid, *children(running.process.pid)]
+    pids = [running.process.pid, *workers(running)]
+    assert len(pids) == (1 if number == 1 else 1 + number)
     assert not any("/cryptography/" in (TREE / str(pid) / "maps").read_text() for pid in pids)
     running.policy.write_text(json.dumps(json.loads(framework(bot, published(source, k1=FIRST))) | several))
     until(lambda: status(running.send(activity(1, FIRST, "k1"))) == 200 or None, "a request of the new scheme to pass")
