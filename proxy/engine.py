@@ -31,7 +31,7 @@ from proxy.policy.endpoints import Endpoint
 from proxy.policy.model import Policy, Route, UpstreamSettings
 from proxy.policy.reader import Loaded
 from proxy.revocations import Revoked, mark
-from proxy.rules.meter import Shared
+from proxy.rules.sharing import Shared
 from proxy.store.base import Store
 from proxy.store.opening import open_store
 from proxy.upstream.again import SecondTry

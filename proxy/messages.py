@@ -5,11 +5,12 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import orjson
 
 from proxy.networks import Address
+from proxy.parties import Rest, Sender
 
 Field = tuple[bytes, bytes]
 
@@ -73,14 +74,6 @@ NOT_JSON: Final = _NotJson()
 _UNREAD: Final = _NotJson()
 
 
-class Sender(Protocol):
-    """Who waits for the answer."""
-
-    @property
-    def left(self) -> bool:
-        """It has hung up, or at least says that it will say no more."""
-
-
 class Request:
     """A head and its whole raw body; and the sender, where somebody waits for the answer."""
 
@@ -110,32 +103,6 @@ class Request:
         if not self._digest:
             self._digest = hashlib.sha256(self.body).digest()[:16]
         return self._digest
-
-
-class Sink(Protocol):
-    """Where the rest of a long reply goes."""
-
-    def write(self, data: bytes) -> None:
-        """Take the next bytes of the body."""
-
-    def end(self, *, whole: bool) -> None:
-        """No more bytes: the body is whole, or it broke off."""
-
-
-class Rest(Protocol):
-    """The part of a long reply that is still to come."""
-
-    def start(self, sink: Sink) -> None:
-        """Give what has come so far to the sink, then the rest as it comes."""
-
-    def pause(self) -> None:
-        """The sink is full."""
-
-    def resume(self) -> None:
-        """The sink takes more."""
-
-    def abort(self) -> None:
-        """The sink is gone."""
 
 
 class KeptReply:

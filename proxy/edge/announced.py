@@ -3,8 +3,9 @@
 import asyncio
 import socket
 
-from proxy.edge.intake import Intake, Site
+from proxy.edge.intake import Intake
 from proxy.edge.proxyprotocol import LONGEST, Preamble, read_preamble
+from proxy.edge.site import Site
 
 
 class Announced(Intake):
@@ -12,7 +13,7 @@ class Announced(Intake):
 
     __slots__ = ("_said",)
 
-    def __init__(self, site: Site, preamble: bytes) -> None:
+    def __init__(self, site: Site[Intake], preamble: bytes) -> None:
         """``preamble`` as it came."""
         super().__init__(site)
         self._said = preamble

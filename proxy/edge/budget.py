@@ -15,7 +15,8 @@ from proxy.networks import NetworkSet, parse_network
 from proxy.pipeline.gate import Gate, Judgement, refusal_of
 from proxy.policy.model import Policy, Route, WrongCredentials
 from proxy.policy.paths import networks_of
-from proxy.rules.meter import Meter, Shared
+from proxy.rules.meter import Meter
+from proxy.rules.sharing import Shared
 from proxy.verdict import Fail, Finding, Mode, Reason, Refusal, RuleName
 
 WRONG: Final = frozenset({

@@ -8,11 +8,10 @@ import re
 from hashlib import sha256
 from typing import Final, NamedTuple
 
-from aiohttp.http_parser import RawRequestMessage
-
 from proxy.edge.recurring import Recalled, Recurring
 from proxy.messages import Head
 from proxy.networks import Address, NetworkSet, client_of
+from proxy.parser import RawRequest
 from proxy.verdict import Reason
 
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
@@ -57,15 +56,17 @@ _LONGEST_REMEMBERED: Final = 255
 class HeadReader:
     """Reads heads under one policy. What recurs (a Host, a forwarded client) is judged once and remembered, within bounds."""
 
-    __slots__ = ("_bounds", "_clients", "_hosts", "recurring")
+    __slots__ = ("_at", "_bounds", "_clients", "_hosts", "recurring")
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, at: float | None = None) -> None:
+        """``at``: read every head as if it had come then (Unix seconds)."""
+        self._at = at
         self.recurring = Recurring(bounds.header_bytes)
         self._bounds = bounds
         self._hosts: set[bytes] = set()
         self._clients: dict[tuple[bytes, str], Address] = {}
 
-    def read(self, message: RawRequestMessage, wire: Wire, arrived: float, started: float, request_id: bytes) -> Head | Reason:
+    def read(self, message: RawRequest, wire: Wire, arrived: float, started: float, request_id: bytes) -> Head | Reason:
         """The head of a request that may be judged, or the wall that it ran into."""
         bounds = self._bounds
         target = message.path.encode("utf-8", "surrogateescape")
@@ -113,7 +114,7 @@ class HeadReader:
             wire.certificate,
             int(length) if length is not None else None,
             message.chunked,
-            arrived,
+            arrived if self._at is None else self._at,
             started,
             request_id,
         )
@@ -133,7 +134,7 @@ class HeadReader:
             Head, (*line, fields, known.names, named, *near, client, *far, length, False, arrived, started, request_id, known)
         )
 
-    def _line(self, message: RawRequestMessage, target: bytes, named: dict[bytes, bytes]) -> Reason | None:
+    def _line(self, message: RawRequest, target: bytes, named: dict[bytes, bytes]) -> Reason | None:
         version = message.version
         if version[0] != 1 or version[1] > 1:
             return Reason.MALFORMED_REQUEST
@@ -172,7 +173,7 @@ class HeadReader:
         return client, https
 
 
-def _framing(message: RawRequestMessage, named: dict[bytes, bytes], repeated: frozenset[bytes]) -> Reason | None:
+def _framing(message: RawRequest, named: dict[bytes, bytes], repeated: frozenset[bytes]) -> Reason | None:
     if b"upgrade" in named or message.upgrade:
         return Reason.UNSUPPORTED_FRAMING
     coding = named.get(b"transfer-encoding")

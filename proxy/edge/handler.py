@@ -10,19 +10,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
 from typing import Final, NamedTuple
 
-from aiohttp.http_parser import RawRequestMessage
-
 from proxy.edge.answers import own_answer, said_answer
 from proxy.edge.budget import UNLIMITED, Budget
 from proxy.edge.framing import HeadReader
-from proxy.edge.intake import Intake, Journey
+from proxy.edge.intake import Intake
 from proxy.edge.recurring import Recalled
 from proxy.edge.reply import reply_bytes
+from proxy.edge.site import Journey
 from proxy.edge.story import Story, exchange_of
 from proxy.errors import UpstreamError
 from proxy.exchange import Exchange
 from proxy.messages import Head, Reply, Request
 from proxy.networks import NetworkSet
+from proxy.parser import RawRequest
 from proxy.pipeline.build import Routes
 from proxy.pipeline.gate import Gate, Judgement, Permit, refusal_of
 from proxy.verdict import CLOSES, Fail, Reason, Refusal
@@ -73,7 +73,7 @@ class Handler:
         found = self.serving.heads.recurring.recall(line.key, data)
         return None if found is None else self.travel(line, None, found)
 
-    async def travel(self, line: Intake, message: RawRequestMessage | None, recalled: Recalled | None = None) -> None:
+    async def travel(self, line: Intake, message: RawRequest | None, recalled: Recalled | None = None) -> None:
         """The journey of one request. Ends with exactly one answer and one exchange."""
         story = Story(self.request_id())
         serving = self.serving

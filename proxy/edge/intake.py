@@ -12,27 +12,25 @@ Rules that must hold:
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
 from enum import Enum
-from typing import Any, Final, Protocol, cast
+from typing import Final, cast
 
-from aiohttp.base_protocol import BaseProtocol
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.http_parser import HttpRequestParser, RawRequestMessage
+from aiohttp.http_parser import HttpRequestParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from proxy.edge.answers import CONTINUE
 from proxy.edge.framing import Wire
 from proxy.edge.proxyprotocol import read_preamble
-from proxy.messages import Head, Rest
-from proxy.networks import Address
+from proxy.edge.site import Journey, Site
+from proxy.messages import Head
+from proxy.parser import NoFlow, Parser, RawRequest
+from proxy.parties import Rest
 from proxy.policy.model import Limits
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
 
 _log = logging.getLogger("hookgate.intake")
-
-Journey = Coroutine[Any, Any, None]
 
 _LINGER_BYTES: Final = 256 * 1024
 _LINGER_SECONDS: Final = 1.0
@@ -42,46 +40,6 @@ _AT_ONCE: Final = 16
 """Pipelined requests answered in one turn of the loop: then it is the turn of other connections."""
 _DRAIN_IDLE: Final = 1.0
 """While draining, an idle sender may still send one request, and is told to close; so long we wait for it."""
-
-
-class Site(Protocol):
-    """What a connection needs of its listener."""
-
-    loop: asyncio.AbstractEventLoop
-    limits: Limits
-    draining: bool
-    proxied: bool
-    """Every connection begins with a PROXY preamble."""
-    buffered: int
-    """Bytes of bodies that came in pieces and are in memory."""
-
-    def admit(self, line: "Intake", transport: asyncio.Transport) -> Wire | None:
-        """What is known of a new connection; ``None`` turns it away."""
-
-    def proxied_for(self, wire: Wire, source: Address) -> Wire:
-        """The wire of a connection whose preamble names its source."""
-
-    def travel(self, line: "Intake", message: RawRequestMessage) -> Journey:
-        """The journey of one request on this line."""
-
-    recall: Callable[["Intake", bytes], Journey | None]
-    """The same, where the bytes are one whole request with a head that is known already; ``None`` where they are not."""
-
-    def wall(self, line: "Intake", reason: Reason) -> None:
-        """Answer and count what never became a request."""
-
-    def gone(self, line: "Intake") -> None:
-        """The connection is closed."""
-
-
-class _NoFlow(BaseProtocol):
-    """What the parser's body streams ask of a protocol. The line drains them after each read, so nothing needs pausing."""
-
-    def pause_reading(self) -> None:
-        """Backpressure is the line's own."""
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Backpressure is the line's own."""
 
 
 class Phase(Enum):
@@ -113,7 +71,7 @@ class Intake(asyncio.Protocol):
     transport: asyncio.Transport
     wire: Wire
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: "Site[Intake]") -> None:
         self._site = site
         self._parser = request_parser(site.loop, site.limits)
         self._journey: Journey | None = None
@@ -372,7 +330,7 @@ class Intake(asyncio.Protocol):
                 return
             data = b""
 
-    def _begin(self, message: RawRequestMessage) -> Journey:
+    def _begin(self, message: RawRequest) -> Journey:
         self._unread_bytes = 0
         self._parsed = True
         self.phase = _BUSY
@@ -554,10 +512,10 @@ def _has_line(data: bytes) -> bool:
     return b"\n" in data.lstrip(b"\r\n")
 
 
-def request_parser(loop: asyncio.AbstractEventLoop, limits: Limits) -> HttpRequestParser:
+def request_parser(loop: asyncio.AbstractEventLoop, limits: Limits) -> Parser[RawRequest]:
     """A fresh parser of requests: strict, decoding nothing, one message at a time."""
     return HttpRequestParser(
-        _NoFlow(loop),
+        NoFlow(loop),
         loop,
         2**16,
         max_line_size=limits.header_bytes,

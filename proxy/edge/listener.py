@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp.http_parser import RawRequestMessage
-
 from proxy.edge.announced import Announced, peeled
 from proxy.edge.begun import Begun, Crowded
 from proxy.edge.binding import BACKLOG
 from proxy.edge.framing import Wire
 from proxy.edge.handler import Handler
-from proxy.edge.intake import Intake, Journey, Phase
+from proxy.edge.intake import Intake, Phase
 from proxy.edge.seats import Seats
+from proxy.edge.site import Journey
 from proxy.networks import UNIX, Address, NetworkSet, parse_address
+from proxy.parser import RawRequest
 from proxy.policy.endpoints import Endpoint
 from proxy.policy.model import Limits
 from proxy.verdict import Reason
@@ -230,7 +230,7 @@ class Listener:
             else:
                 self._per_peer.pop(group, None)
 
-    def travel(self, line: Intake, message: RawRequestMessage) -> Journey:
+    def travel(self, line: Intake, message: RawRequest) -> Journey:
         """The journey of one request."""
         return self.handler.travel(line, message)
 

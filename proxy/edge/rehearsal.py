@@ -7,15 +7,13 @@ import asyncio
 import re
 from typing import Final, NamedTuple
 
-from aiohttp.http_parser import RawRequestMessage
-
-from proxy.edge.framing import Bounds, HeadReader, Wire
+from proxy.edge.framing import Bounds, HeadReader
 from proxy.edge.handler import Handler, Serving
 from proxy.edge.intake import Intake
 from proxy.edge.listener import Listener
 from proxy.errors import HookgateError
 from proxy.exchange import Exchange
-from proxy.messages import Head, Reply
+from proxy.messages import Reply
 from proxy.networks import UNIX, Address
 from proxy.pipeline.build import build
 from proxy.pipeline.explanation import Judged, Watch
@@ -24,7 +22,7 @@ from proxy.pipeline.inquiry import at_once, causes_of
 from proxy.pipeline.modes import Switch
 from proxy.policy.reader import Loaded
 from proxy.store.memory import MemoryStore
-from proxy.verdict import Mode, Reason
+from proxy.verdict import Mode
 
 _LINE: Final = re.compile(rb"[^ \r\n]+ [^\r\n]* HTTP/\d[^\r\n]*(\r?)\n")
 _DELIVERED: Final = Reply(200, b"OK", (), b"", None)
@@ -70,7 +68,7 @@ async def rehearse(loaded: Loaded, raw: bytes, *, at: float, peer: Address) -> R
     async def forward(permit: Permit) -> Reply:
         return _DELIVERED
 
-    serving = Serving(routes, _Heads(bounds, at), policy.trusted_proxies, forward, {})
+    serving = Serving(routes, HeadReader(bounds, at), policy.trusted_proxies, forward, {})
     handler = Handler(serving, observe, at_once(causes_of(policy, loaded.secrets, {}), observe))
     listener = Listener(handler, limits, None)
     listener.unix = peer is UNIX
@@ -99,19 +97,6 @@ def _play(listener: Listener, transport: "_MakeBelieve", raw: bytes) -> None:
     line.connection_made(transport)
     line.data_received(raw)
     line.eof_received()
-
-
-class _Heads(HeadReader):
-    """Reads heads as of another moment."""
-
-    __slots__ = ("_at",)
-
-    def __init__(self, bounds: Bounds, at: float) -> None:
-        super().__init__(bounds)
-        self._at = at
-
-    def read(self, message: RawRequestMessage, wire: Wire, arrived: float, started: float, request_id: bytes) -> Head | Reason:
-        return super().read(message, wire, self._at, started, request_id)
 
 
 class _Session:

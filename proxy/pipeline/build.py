@@ -20,10 +20,10 @@ from proxy.rules.batch import Batch
 from proxy.rules.content import Content
 from proxy.rules.ip import Ip
 from proxy.rules.keys import pointer, reader
-from proxy.rules.meter import Shared
 from proxy.rules.rate import Rate, StoreRate
 from proxy.rules.replay import Replay
 from proxy.rules.schema import Schema, validator
+from proxy.rules.sharing import Shared
 from proxy.rules.size import DeclaredSize, Size
 from proxy.rules.timestamp import Timestamp
 from proxy.rules.transport import Transport

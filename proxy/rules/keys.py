@@ -217,8 +217,13 @@ def escaped(body: bytes) -> bool:
     return b"\\" in body and b"\\u00" in body and _ESCAPED_ASCII.search(body) is not None
 
 
-class _Pairs(list[tuple[str, object]]):
+class _Pairs:
     """A JSON object with all its members, doubles included."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: list[tuple[str, object]]) -> None:
+        self.members = members
 
 
 def _repeated(body: bytes, tokens: tuple[str, ...]) -> bool:
@@ -232,7 +237,7 @@ def _repeated(body: bytes, tokens: tuple[str, ...]) -> bool:
 def _doubled(document: object, tokens: tuple[str, ...]) -> bool:
     for index, step in enumerate(tokens):
         if isinstance(document, _Pairs):
-            found = [value for key, value in document if key == step]
+            found = [value for key, value in document.members if key == step]
             if len(found) != 1:
                 return len(found) > 1
             document = found[0]

@@ -3,16 +3,9 @@
 Bounded: beyond so many clients newcomers share one due time, so that nobody can push others' out.
 """
 
-from typing import Protocol
+from proxy.rules.sharing import Shared
 
 _KEPT = 100_000
-
-
-class Shared(Protocol):
-    """Due times that other processes count too."""
-
-    def take(self, client: bytes, now: float, interval: float, slack: float) -> float | None:
-        """Count one request, unless it is too early: 0.0, or the seconds to wait; ``None`` when nobody can say."""
 
 
 class Meter:

@@ -8,7 +8,8 @@ from proxy.errors import StoreError
 from proxy.messages import Head
 from proxy.policy.model import RateRule
 from proxy.rules.base import answer_of
-from proxy.rules.meter import Meter, Shared
+from proxy.rules.meter import Meter
+from proxy.rules.sharing import Shared
 from proxy.store.base import SharedRates
 from proxy.verdict import PASS, Fail, Reason, RuleName, Verdict
 

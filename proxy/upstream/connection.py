@@ -10,28 +10,19 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
-from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http_parser import HttpResponseParser, RawResponseMessage
+from aiohttp.http_parser import HttpResponseParser
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from proxy.errors import UpstreamError
-from proxy.messages import Reply, Sink
+from proxy.messages import Reply
+from proxy.parser import NoFlow, Parser, RawReply
+from proxy.parties import Sink
 from proxy.upstream.recurring import KnownReply, RecurringReplies
 from proxy.verdict import Reason
 from proxy.wakeup import Wakeup
 
 _MOST_INTERIM: Final = 8
 _MOST_HEAD_BYTES: Final = 64 * 1024
-
-
-class _NoFlow(BaseProtocol):
-    """What the parser's body streams ask of a protocol. The connection drains them after each read."""
-
-    def pause_reading(self) -> None:
-        """Backpressure is the connection's own."""
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Backpressure is the connection's own."""
 
 
 class Connection(asyncio.Protocol):
@@ -78,7 +69,7 @@ class Connection(asyncio.Protocol):
         replies: RecurringReplies,
     ) -> None:
         self._loop = loop
-        self._flow = _NoFlow(loop)
+        self._flow = NoFlow(loop)
         self._buffer = answer_buffer
         self._done = done
         self._broken = broken
@@ -86,10 +77,10 @@ class Connection(asyncio.Protocol):
         self._raw: bytes | None = None
         """What the reply is read from, while that is one piece."""
         self._waiter: Wakeup[Reply] | None = None
-        self._parser: HttpResponseParser | None = None
-        self._spare: HttpResponseParser | None = None
+        self._parser: Parser[RawReply] | None = None
+        self._spare: Parser[RawReply] | None = None
         self._with_body = True
-        self._message: RawResponseMessage | None = None
+        self._message: RawReply | None = None
         self._payload: StreamReader = EMPTY_PAYLOAD
         self._body: list[bytes] = []
         self._size = 0
@@ -132,7 +123,7 @@ class Connection(asyncio.Protocol):
             self._raw = data
         self._read(parser, data)
 
-    def _read(self, parser: HttpResponseParser, data: bytes) -> None:
+    def _read(self, parser: Parser[RawReply], data: bytes) -> None:
         try:
             messages = parser.feed_data(data)[0]
         except Exception:
@@ -202,7 +193,7 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)
         return waiter
 
-    def _new_parser(self, *, bodyless: bool) -> HttpResponseParser:
+    def _new_parser(self, *, bodyless: bool) -> Parser[RawReply]:
         return HttpResponseParser(
             self._flow,
             self._loop,
@@ -221,7 +212,7 @@ class Connection(asyncio.Protocol):
 
     # -- the reply
 
-    def _accept(self, message: RawResponseMessage, payload: StreamReader) -> bool:
+    def _accept(self, message: RawReply, payload: StreamReader) -> bool:
         if self._message is not None:
             self._fail(Reason.UPSTREAM_PROTOCOL)
             return False
@@ -381,7 +372,7 @@ class Connection(asyncio.Protocol):
         self._fail(Reason.UPSTREAM_PROTOCOL)
 
 
-def _coded(message: RawResponseMessage) -> bool:
+def _coded(message: RawReply) -> bool:
     """A transfer coding beside chunked: the field ends here, so the body would pass for what it is not (RFC 9112 section 6.1)."""
     if not message.chunked and not message.should_close:
         return False

@@ -13,7 +13,8 @@ from collections.abc import Awaitable
 from typing import Final
 
 from proxy.errors import UpstreamError
-from proxy.messages import Reply, Sender
+from proxy.messages import Reply
+from proxy.parties import Sender
 from proxy.pipeline.gate import Permit
 from proxy.policy.model import UpstreamSettings
 from proxy.upstream.breaker import Breaker

@@ -6,9 +6,8 @@ read, with a length, on a connection that stays.
 
 from typing import Final
 
-from aiohttp.http_parser import RawResponseMessage
-
 from proxy.messages import KeptReply, Reply
+from proxy.parser import RawReply
 
 _LONGEST: Final = 2048
 """Bytes of a head."""
@@ -50,7 +49,7 @@ class RecurringReplies:
             return None
         return known, data[end:]
 
-    def remember(self, data: bytes, message: RawResponseMessage, reply: Reply) -> None:
+    def remember(self, data: bytes, message: RawReply, reply: Reply) -> None:
         """Keep the head of a whole reply that was read from ``data`` alone, where its like can be told by its bytes."""
         head = b"HTTP/1.1 %d %b\r\n%b\r\n" % (reply.status, reply.reason, b"".join([b"%b: %b\r\n" % one for one in reply.fields]))
         lengths = [value for name, value in reply.fields if name.lower() == b"content-length"]

@@ -4,29 +4,12 @@ import asyncio
 import random
 from collections.abc import Callable
 
-from aiohttp.http_parser import RawResponseMessage
-
 from proxy.messages import Reply
 from proxy.upstream.connection import Connection
 from proxy.upstream.recurring import RecurringReplies
 from tests.upstream.test_answers import SAYS
 
 PIECES = (b"\r\n", b"\r\n\r\n", b"Content-Length: 4\r\n", b"Connection: close\r\n", b"Transfer-Encoding: chunked\r\n", b"0", b" ")
-
-
-class Kept(RecurringReplies):
-    """A memory that tells what it is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.given: tuple[bytes, RawResponseMessage, Reply] | None = None
-
-    def recall(self, data: bytes) -> None:
-        """Nothing, so that all is read."""
-
-    def remember(self, data: bytes, message: RawResponseMessage, reply: Reply) -> None:
-        """Keep it for the test."""
-        self.given = data, message, reply
 
 
 class Wire(asyncio.Transport):
@@ -50,18 +33,18 @@ class Wire(asyncio.Transport):
         self.closing = True
 
 
-def read(data: bytes) -> tuple[Reply | None, Kept]:
-    """What a fresh connection makes of the bytes in one read: the whole reply, where they are exactly one."""
-    memory, found = Kept(), []
+def read(data: bytes, memory: RecurringReplies) -> Reply | None:
+    """What a fresh connection with this memory makes of the bytes in one read: the whole reply, where they are exactly one."""
+    found: list[bool] = []
     done: Callable[[Connection, bool], None] = lambda connection, reusable: found.append(reusable)  # noqa: E731
     connection = Connection(asyncio.get_running_loop(), 1 << 24, done, done, memory)
     connection.connection_made(Wire())
     waiter = connection.send(b"", bodyless=False, deadline=0.0)
     connection.data_received(data)
     try:
-        return (waiter.result() if found == [True] else None), memory
+        return waiter.result() if found == [True] else None
     except Exception:
-        return None, memory
+        return None
 
 
 def mutant(data: bytes, chance: random.Random) -> bytes:
@@ -80,14 +63,14 @@ async def test_recalled_is_what_would_be_read() -> None:
         data = chance.choice(said)
         if chance.random() < 0.5:
             data = mutant(data, chance)
-        reply, memory = read(data)
+        reply = read(data, RecurringReplies())
         known = recurring.recall(data)
         if known is not None:
             assert reply is not None, data
             assert known[0].reply(known[1])._replace(kept=None) == reply, data
             hits += 1
-        if memory.given is not None and chance.random() < 0.2:
-            recurring.remember(*memory.given)
+        if chance.random() < 0.2:
+            read(data, recurring)
     assert hits > 300
 
 
@@ -95,8 +78,7 @@ async def test_bounded() -> None:
     """However many heads there are, few dozen are kept, and no long one."""
     recurring = RecurringReplies()
     for number in range(500):
-        _, memory = read(b"HTTP/1.1 200 OK\r\nX: %b%d\r\nContent-Length: 1\r\n\r\n." % (b"x" * 3000 * (number % 2), number))
-        assert memory.given is not None
-        recurring.remember(*memory.given)
+        data = b"HTTP/1.1 200 OK\r\nX: %b%d\r\nContent-Length: 1\r\n\r\n." % (b"x" * 3000 * (number % 2), number)
+        assert read(data, recurring) is not None
     assert 0 < len(recurring._known) <= 64
     assert all(len(head) < 2100 for head in recurring._known)
