@@ -8,7 +8,8 @@ import resource
 import signal
 from collections.abc import Iterator
 
-from proxy.observe.log import ServiceLog, Sink
+from proxy.observe.log import Sink
+from proxy.observe.service_log import ServiceLog
 
 
 @contextlib.contextmanager

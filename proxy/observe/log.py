@@ -4,8 +4,6 @@ No body, no header value, no path, no secret. Under a flood of refusals the line
 """
 
 import fcntl
-import json
-import logging
 import os
 import queue
 import select
@@ -54,8 +52,8 @@ class Sink:
         self.dropped = 0
         self.lock = -1
         """A descriptor whose first byte is locked while we write, where others write to the same place."""
-        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
-        self._thread.start()
+        self._writer = threading.Thread(target=self._run, name="log", daemon=True)
+        self._writer.start()
 
     def add(self, line: bytes) -> None:
         """Take one line without its end."""
@@ -82,7 +80,7 @@ class Sink:
             self._queue.put(None, timeout=1.0)
         except queue.Full:
             return
-        self._thread.join(1.0)
+        self._writer.join(1.0)
 
     def _run(self) -> None:
         torn = False
@@ -163,7 +161,7 @@ class ExchangeLog:
         if second > self._second:
             self._turn(second)
             return self._stamp
-        return _utc(second)
+        return utc(second)
 
     def _turn(self, second: int) -> None:
         for (route, reason), told in self._told.items():
@@ -172,7 +170,7 @@ class ExchangeLog:
                 self._sink.add(orjson.dumps({"time": f"{self._stamp}.999Z", "level": "warning", **line}))
         self._told.clear()
         self._second = second
-        self._stamp = _utc(second)
+        self._stamp = utc(second)
 
     def tick(self) -> None:
         """Called a few times a second: end a second in which nothing more came, and flush."""
@@ -188,40 +186,5 @@ class ExchangeLog:
         self._sink.flush()
 
 
-class ServiceLog(logging.Handler):
-    """The service's own lines, in the same form. Extra fields must be plain words; a traceback names places only."""
-
-    def __init__(self, sink: Sink) -> None:
-        super().__init__()
-        self._sink = sink
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """One record, one line."""
-        line: dict[str, object] = {
-            "time": f"{_utc(record.created)}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "event": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            line["error"] = type(error).__name__
-            # SECURITY: an exception's text may quote a request or a secret; its type and places may not.
-            line["places"] = _places(record.exc_info[1])
-        line.update(record.__dict__.get("facts", {}))
-        # In escapes: a name need not be UTF-8, and a line must stay one line for every reader.
-        self._sink.add(json.dumps(line, default=str, separators=(",", ":")).encode())
-
-
-def _utc(second: float) -> str:
+def utc(second: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def _places(error: BaseException) -> list[str]:
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        places.append(f"{os.path.basename(code.co_filename)}:{trace.tb_lineno}:{code.co_name}")
-        trace = trace.tb_next
-    return places[-8:]

@@ -130,7 +130,7 @@ def _token(known: Known, mode: Mode) -> Desk:
 class ReceivingGate(Gate):
     """A route's gate with handshakes, decryption, or both."""
 
-    __slots__ = ("_by_body", "_by_head", "_decrypt", "_headers", "_signed")
+    __slots__ = ("_by_body", "_by_head", "_decrypt", "_headers", "_provable")
 
     waives: ClassVar[bool] = True
 
@@ -160,7 +160,7 @@ class ReceivingGate(Gate):
             for method in ("GET", "POST", "OPTIONS")
         }
         self._by_body = [pair for pair in waived if not pair[0].settings.by_head]
-        self._signed = [one for one in known if _answers(one, route)]
+        self._provable = [one for one in known if _answers(one, route)]
 
     def receptions(self) -> list[Gate]:
         """The gates of its unsigned handshakes."""
@@ -187,7 +187,7 @@ class ReceivingGate(Gate):
         """SECURITY: only what a secret of the route has proved, whatever the mode: an answer must not sign for strangers."""
         if not judgement.secret or any(found.rule in _PROOFS for found in judgement.findings):
             return None
-        for known in self._signed:
+        for known in self._provable:
             seen = known.view(request, proved=True)
             if seen is not None:
                 return known.answer(request, seen, judgement.secret)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from proxy.observe.log import ExchangeLog, ServiceLog, Sink
+from proxy.observe.log import ExchangeLog, Sink
+from proxy.observe.service_log import ServiceLog
 from proxy.verdict import Cause, Finding, Mode, Outcome, Reason, RuleName
 from tests.gates import until
 from tests.observe.exchanges import exchange

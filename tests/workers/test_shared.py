@@ -46,7 +46,7 @@ def test_lines_of_several_processes_stay_whole() -> None:
                 sink.add(name * LONG)
                 sink.flush()
             sink.close()
-            sink._thread.join(PATIENCE)
+            sink._writer.join(PATIENCE)
             os._exit(0)
         children.append(pid)
     os.close(write)
