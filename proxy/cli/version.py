@@ -18,9 +18,13 @@ def run(arguments: argparse.Namespace) -> int:
     import aiohttp
     from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
+    import proxy.messages
+
     parser: object = HttpRequestParser
     kind = "pure Python: serve will refuse it" if parser is HttpRequestParserPy else "C (llhttp)"
+    compiled = "no" if (proxy.messages.__file__ or "").endswith(".py") else "yes"
     sys.stdout.write(
         f"hookgate {__version__}\nPython {platform.python_version()}\nparser: aiohttp {aiohttp.__version__}, {kind}\n"
+        f"compiled: {compiled}\n"
     )
     return 0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .processes import python
+from .processes import ROOT, python
 
 Values = Mapping[str, str]
 """What a run puts into configurations and commands: PORT, BOT, DIRECTORY, SECRET and the like."""
@@ -54,14 +54,30 @@ def _nginx(configuration: str) -> Callable[[Values], list[str]]:
     return lambda run: [program("nginx"), "-e", "stderr", "-p", run["DIRECTORY"], "-c", f"{run['DIRECTORY']}/{configuration}"]
 
 
-PEERS = (
-    Peer(
-        "hookgate",
-        "Hookgate",
+COMPILED = ROOT / ".venv/compiled"
+"""Hookgate as it is in the image, made by `make compiled` where there is a C compiler."""
+
+_IS_COMPILED = any(COMPILED.glob("hookgate__mypyc*.so"))
+
+
+def _gate(name: str, title: str, folder: Path, present: bool = True) -> Peer:
+    return Peer(
+        name,
+        title,
         "whole Telegram policy",
         ("hookgate.yaml", "secret"),
         lambda run: [sys.executable, "-m", "proxy", "serve", f"{run['DIRECTORY']}/hookgate.yaml"],
-    ),
+        "a C compiler and Python's headers, then make compiled",
+        lambda: present,
+        {"PYTHONPATH": str(folder), "PYTHONSAFEPATH": "1"},  # or the current folder would come first
+    )
+
+
+PEERS = (
+    _gate("hookgate", "Hookgate, compiled", COMPILED) if _IS_COMPILED else _gate("hookgate", "Hookgate, plain", ROOT),
+    _gate("hookgate-plain", "Hookgate, plain", ROOT)
+    if _IS_COMPILED
+    else _gate("hookgate-compiled", "Hookgate, compiled", COMPILED, present=False),
     Peer(
         "nginx",
         "nginx",

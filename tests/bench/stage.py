@@ -97,7 +97,7 @@ class Stage:
         child = self._start(peer.name, peer.command(values), self.proxy_cores, {**peer.environment, "HOME": str(directory)})
         self._await_bot_answer(child, port)
         if peer.checks:
-            self._require_refusals(port, whole_policy=peer.name == "hookgate")
+            self._require_refusals(port, whole_policy=peer.name.startswith("hookgate"))
         return Running(peer, port, child)
 
     def _values(self, port: int, directory: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy import messages
 from proxy.cli import main
 from tests.cli.commands import ENVIRON, POLICY, Ran, run
 from tests.gates import PATIENCE, TOKEN
@@ -72,13 +73,14 @@ def test_wrong_usage_of_a_process(tmp_path: Path) -> None:
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """Version, Python and parser are told, and the parser is the one in C."""
+    """Version, Python and parser are told, that the parser is the one in C, and whether what runs is compiled."""
     assert main(["version"]) == 0
-    first, second, third = capsys.readouterr().out.splitlines()
+    first, second, third, fourth = capsys.readouterr().out.splitlines()
     assert first.startswith("hookgate ")
     assert second.startswith("Python 3.")
     assert third.startswith("parser: aiohttp ")
     assert third.endswith("C (llhttp)")
+    assert fourth == f"compiled: {'no' if str(messages.__file__).endswith('.py') else 'yes'}"
 
 
 def test_secret_new(tmp_path: Path) -> None:

@@ -75,10 +75,11 @@ def test_build_context_is_what_the_image_takes() -> None:
 
 def test_image_installs_what_is_locked() -> None:
     """Dependencies come as wheels with the lock's hashes; the package itself brings none along."""
-    installs = [line for line in instructions(ROOT / "Dockerfile") if " install " in line and line.startswith("RUN pip")]
-    assert len(installs) == 2
+    installs = [line for line in instructions(ROOT / "Dockerfile") if " install " in line and "pip " in line]
+    assert len(installs) == 3
     assert "--require-hashes --only-binary :all: -r requirements.lock" in installs[0]
     assert "--no-deps ." in installs[1]
+    assert "--require-hashes --only-binary :all: -r requirements.lock -r requirements-compile.lock" in installs[2]
 
 
 def test_compose_exposes_the_gate_alone(compose: dict[str, Any]) -> None:
