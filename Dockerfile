@@ -28,8 +28,9 @@ COPY requirements-compile.lock ./
 RUN python -m venv /opt/compiler && /opt/compiler/bin/pip --no-cache-dir --disable-pip-version-check \
       install --require-hashes --only-binary :all: -r requirements.lock -r requirements-compile.lock
 COPY deploy/compile.py ./deploy/
-RUN /opt/compiler/bin/python deploy/compile.py "$(/opt/hookgate/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
-RUN ["/opt/hookgate/bin/hookgate", "version"]
+RUN mkdir /compiled && cp -r proxy /compiled && /opt/compiler/bin/python deploy/compile.py /compiled \
+    && cp -r /compiled/. "$(/opt/hookgate/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+RUN /opt/hookgate/bin/hookgate version | grep -x "compiled: yes"
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="Hookgate" \

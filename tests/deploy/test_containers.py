@@ -82,6 +82,17 @@ def test_image_installs_what_is_locked() -> None:
     assert "--require-hashes --only-binary :all: -r requirements.lock -r requirements-compile.lock" in installs[2]
 
 
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-compile.lock"])
+def test_what_is_shipped_is_what_is_tested(lock: str) -> None:
+    """The image has the very versions that the tests run with."""
+
+    def versions(name: str) -> set[str]:
+        return set(re.findall(r"^[a-z0-9-]+==\S+", (ROOT / name).read_text(), re.MULTILINE))
+
+    assert versions(lock)
+    assert versions(lock) <= versions("requirements-dev.lock")
+
+
 def test_compose_exposes_the_gate_alone(compose: dict[str, Any]) -> None:
     """The bot publishes no port, and what is published is published on the host's loopback address."""
     assert "ports" not in compose["bot"]
