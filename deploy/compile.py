@@ -40,7 +40,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         sources = [f"--config-file={settings}", f"--cache-dir={folder}/cache", *[f"{name}.py" for name in names]]
         units = mypycify(sources, target_dir=folder, multi_file=True, group_name="hookgate", debug_level="0")
-        sys.argv[1:] = ["--quiet", "build_ext", "--inplace", f"--build-temp={folder}/objects"]
+        sys.argv[1:] = ["--quiet", "build_ext", "--inplace", f"--build-temp={folder}/objects", f"--build-lib={folder}/built"]
         setup(name="hookgate-compiled", packages=[], ext_modules=units)
     subprocess.run([sys.executable, __file__, ".", "--prove"], check=True)  # noqa: S603 - ourselves, with what is compiled
 
