@@ -27,8 +27,8 @@ compiled: tools $(VENV)/compiled/ready ## Compile what every request passes, as 
 	cd $(VENV)/compiled && ../bin/pytest -n auto --maxprocesses=4 --dist loadfile -p no:cacheprovider $(PROOFS) $(PYTEST)
 
 check: $(VENV)/ready-dev ## Format, lint, types, floors between modules
-	$(BIN)/ruff format --check proxy tests
-	$(BIN)/ruff check proxy tests
+	$(BIN)/ruff format --check proxy tests deploy
+	$(BIN)/ruff check proxy tests deploy
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
